@@ -1,0 +1,605 @@
+//! The one door to a disk's partition sets: which one runs, what the bits say, how they change, and
+//! where an update may be written.
+//!
+//! It refuses to touch the running set. The only thing that can be written through it besides the
+//! boot bits is an [`InactivePartition`], and that is given out only for a set that is not running,
+//! whose bits are cleared on the disk, and that nothing has mounted.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use snafu::{OptionExt, ResultExt, Snafu, ensure};
+
+use crate::attributes::BootAttributes;
+use crate::boot_disk::{self, BootDisk, OpenedDisk};
+use crate::bootloader::Pick;
+use crate::device::{self, Access, BlockDevice, DeviceNumber, FileDevice};
+use crate::discover::{self, PartitionNode, System};
+use crate::layout::Layout;
+use crate::slot::{Partition, PartitionKind, Slot};
+use crate::state::{BootState, Command, Force, Refusal};
+use crate::table::Damage;
+use crate::window::Window;
+
+pub use crate::boot_disk::SpendTry;
+pub use crate::discover::{ActiveChoice, DiskChoice};
+
+/// Why something about the sets could not be done.
+#[derive(Debug, Snafu)]
+#[snafu(visibility(pub(crate)))]
+#[non_exhaustive]
+pub enum Error {
+    /// The rules forbid it. The disk is as it was.
+    #[snafu(display("{refusal}"))]
+    Refused {
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The disk could not be read or written.
+    #[snafu(transparent)]
+    Disk {
+        /// Why.
+        source: boot_disk::Error,
+    },
+    /// Which set runs could not be found out.
+    #[snafu(display("finding the running partition set of {disk}"))]
+    Discover {
+        /// The disk.
+        disk: String,
+        /// Why.
+        source: discover::Error,
+    },
+    /// The disk is not the one that the system runs from.
+    #[snafu(display("no set of {disk} is known to be the running one"))]
+    ActiveUnknown {
+        /// The disk.
+        disk: String,
+    },
+    /// The set that was said to run is not the one that does.
+    #[snafu(display("the system runs from set {running} of {disk}, not from set {named}"))]
+    ActiveContradicted {
+        /// The disk.
+        disk: String,
+        /// The set that was named.
+        named: Slot,
+        /// The set that runs.
+        running: Slot,
+    },
+    /// The set that was said to run does not exist.
+    #[snafu(display("{disk} has no set {slot}"))]
+    NoSuchSet {
+        /// The disk.
+        disk: String,
+        /// The set.
+        slot: Slot,
+    },
+    /// The disk was opened for reading only.
+    #[snafu(display("{disk} was opened for reading only"))]
+    ReadOnly {
+        /// The disk.
+        disk: String,
+    },
+    /// The set could still boot while it is being written.
+    #[snafu(display("set {slot} of {disk} has not been cleared ({bits})"))]
+    NotCleared {
+        /// The disk.
+        disk: String,
+        /// The inactive set.
+        slot: Slot,
+        /// Its bits.
+        bits: BootAttributes,
+    },
+    /// The kernel and the table disagree about where a partition is.
+    #[snafu(display(
+        "{} is {length} bytes at {start}, but the partition table of {disk} has {} bytes at {}",
+        node.display(), partition.length, partition.start
+    ))]
+    NodeDisagrees {
+        /// The partition's device node.
+        node: PathBuf,
+        /// Where the kernel has it on the disk.
+        start: u64,
+        /// How long the kernel has it.
+        length: u64,
+        /// The disk.
+        disk: String,
+        /// Where the table has it.
+        partition: Partition,
+    },
+    /// The device node of a partition is that of something else.
+    #[snafu(display("{} is not the device {expected}", node.display()))]
+    OtherNode {
+        /// The device node.
+        node: PathBuf,
+        /// The number that it should have.
+        expected: DeviceNumber,
+    },
+    /// A partition could not be opened.
+    #[snafu(display("opening the {kind} partition of set {slot}"))]
+    Partition {
+        /// What the partition is for.
+        kind: PartitionKind,
+        /// Its set.
+        slot: Slot,
+        /// Why.
+        source: device::Error,
+    },
+    /// A partition does not fit on its disk.
+    #[snafu(display("opening the {kind} partition of set {slot} on {disk}"))]
+    Outside {
+        /// What the partition is for.
+        kind: PartitionKind,
+        /// Its set.
+        slot: Slot,
+        /// The disk.
+        disk: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// What the operator can do about it, where there is something.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { refusal } => Some(refusal.advice()),
+            Self::Disk { source } => source.advice(),
+            Self::Discover { source, .. } => Some(source.advice()),
+            Self::ActiveUnknown { .. } => {
+                Some("name the running set with `--active A` or `--active B`")
+            }
+            Self::ActiveContradicted { .. } => Some("leave out `--active`"),
+            Self::NoSuchSet { .. } => Some("name the set that the disk has, `--active A`"),
+            Self::NotCleared { .. } => Some("give `clear-inactive` before writing to the set"),
+            Self::NodeDisagrees { .. } => {
+                Some("the kernel has an older partition table; run `partprobe`, or reboot")
+            }
+            Self::Partition { source, .. } => source.advice(),
+            Self::ReadOnly { .. } | Self::OtherNode { .. } | Self::Outside { .. } => None,
+        }
+    }
+
+    /// The refusal, if the rules forbid it rather than that it failed.
+    pub const fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused { refusal } => Some(*refusal),
+            _ => None,
+        }
+    }
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The bits before, as they were on the disk when the command was decided.
+    pub before: BootState,
+    /// The bits after, as they are on the disk now.
+    pub after: BootState,
+    /// Whether anything was written.
+    pub changed: bool,
+    /// What was wrong with a copy of the table before, and is put right if anything was written.
+    pub damage: Option<Damage>,
+}
+
+/// A disk's partition sets, with the one that runs known.
+#[derive(Debug)]
+pub struct SlotStore {
+    disk: BootDisk,
+    active: Slot,
+    access: Access,
+    kernel: Option<Kernel>,
+}
+
+/// What the kernel calls the disk, and where it says so.
+#[derive(Debug)]
+struct Kernel {
+    system: System,
+    number: DeviceNumber,
+}
+
+impl SlotStore {
+    /// Opens a disk, reads its table and finds out which set runs. Writes nothing.
+    ///
+    /// On a block device the kernel is asked which set runs even when one is named, and a name that
+    /// contradicts it is refused: what was taken for the inactive set would be the running one.
+    ///
+    /// # Errors
+    /// When the disk cannot be found, opened or read, has no partition sets, or when it is not
+    /// known which of them runs.
+    pub fn open(disk: &DiskChoice, active: ActiveChoice, access: Access) -> Result<Self, Error> {
+        Self::open_on(disk, active, access, System::host)
+    }
+
+    fn open_on(
+        choice: &DiskChoice,
+        active: ActiveChoice,
+        access: Access,
+        system: impl Fn() -> Result<System, discover::Error>,
+    ) -> Result<Self, Error> {
+        let OpenedDisk { disk, number } = BootDisk::open_on(choice, access, &system)?;
+        let kernel = match number {
+            None => None,
+            Some(number) => {
+                let system = system().with_context(|_| DiscoverSnafu { disk: disk.name() })?;
+                Some(Kernel { system, number })
+            }
+        };
+        let active = match &kernel {
+            None => named_or_unknown(&disk, active)?,
+            Some(kernel) => kernel.active(&disk, active)?,
+        };
+        Self::checked(disk, active, access, kernel)
+    }
+
+    /// The store of a disk that is already open: a disk image, or a disk in memory. Partitions are
+    /// windows onto it. Since nobody knows which set runs, one must be named.
+    ///
+    /// # Errors
+    /// When the disk cannot be read, has no partition sets, or no set or an absent one is named.
+    pub fn from_device(device: Arc<dyn BlockDevice>, active: ActiveChoice) -> Result<Self, Error> {
+        let disk = BootDisk::read(device)?;
+        let active = named_or_unknown(&disk, active)?;
+        Self::checked(disk, active, Access::ReadWrite, None)
+    }
+
+    fn checked(
+        disk: BootDisk,
+        active: Slot,
+        access: Access,
+        kernel: Option<Kernel>,
+    ) -> Result<Self, Error> {
+        ensure!(
+            disk.sets().get(active).is_some(),
+            NoSuchSetSnafu {
+                disk: disk.name(),
+                slot: active
+            }
+        );
+        Ok(Self {
+            disk,
+            active,
+            access,
+            kernel,
+        })
+    }
+
+    /// Where the sets are.
+    pub const fn layout(&self) -> &Layout {
+        self.disk.layout()
+    }
+
+    /// The bits as they were last read or written. Another program may have changed them since;
+    /// [`run`](Self::run) looks again.
+    pub fn state(&self) -> BootState {
+        state_of(&self.disk, self.active)
+    }
+
+    /// The set that runs.
+    pub const fn active(&self) -> Slot {
+        self.active
+    }
+
+    /// The other one, whether or not the disk has it.
+    pub const fn inactive(&self) -> Slot {
+        self.active.other()
+    }
+
+    /// What to call the disk in a message.
+    pub fn disk_name(&self) -> String {
+        self.disk.name()
+    }
+
+    /// What was wrong with a copy of the table, if the last read found something and no write has
+    /// put it right since.
+    pub const fn damage(&self) -> Option<&Damage> {
+        self.disk.damage()
+    }
+
+    /// Carries out a command: locks the disk, reads the table anew, decides, writes, reads back.
+    ///
+    /// On success both copies of the table are on the medium with the new bits, or nothing was
+    /// written because the bits were already so. **After a crash in the middle** the disk has the
+    /// old bits or the new ones, and one sound copy of the table that says so.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], and then nothing was written; else the disk has the old bits or the new
+    /// ones, and giving the command again finishes the job.
+    pub fn run(&mut self, command: Command, force: &Force) -> Result<Outcome, Error> {
+        let active = self.active;
+        self.disk.locked(|disk| {
+            disk.reread()?;
+            let before = state_of(disk, active);
+            let damage = disk.damage().cloned();
+            let after = match before.apply(command, force) {
+                Ok(after) => after,
+                Err(refusal) => return RefusedSnafu { refusal }.fail(),
+            };
+            disk.put(after.bits(), after.private())?;
+            Ok(Outcome {
+                before,
+                after,
+                changed: before != after,
+                damage,
+            })
+        })
+    }
+
+    /// What boots next; see [`BootDisk::select`].
+    ///
+    /// # Errors
+    /// When the table cannot be read or written.
+    pub fn select(&mut self, spend: SpendTry) -> Result<Option<Pick>, Error> {
+        Ok(self.disk.select(spend)?)
+    }
+
+    /// Writes both copies of the table anew; see [`BootDisk::rewrite_table`].
+    ///
+    /// # Errors
+    /// When the table cannot be read or written.
+    pub fn rewrite_table(&mut self) -> Result<Option<Damage>, Error> {
+        Ok(self.disk.rewrite_table()?)
+    }
+
+    /// An error unless each partition of the inactive set could be opened for writing, but for the
+    /// bits of the set. For whoever is about to clear it: what is found only afterwards costs the
+    /// way back to what the set holds.
+    ///
+    /// # Errors
+    /// When there is no inactive set, when a partition is mounted or otherwise in use, or when the
+    /// kernel has it elsewhere than the table.
+    pub fn check_inactive_unused(&self) -> Result<(), Error> {
+        for kind in PartitionKind::ALL {
+            self.inactive_window(kind)?;
+        }
+        Ok(())
+    }
+
+    /// Opens a partition of the inactive set for writing.
+    ///
+    /// The table is read anew, and the set must be cleared in it: a set that could boot is not
+    /// written to. If the kernel has a device node for the partition, that is opened, and as long
+    /// as it is open nobody can mount it; else, and always on a disk image, it is a window onto the
+    /// disk.
+    ///
+    /// # Errors
+    /// When there is no inactive set, when it is not cleared, when the partition is mounted or
+    /// otherwise in use, or when the kernel has the partition elsewhere than the table.
+    pub fn open_inactive(&self, kind: PartitionKind) -> Result<InactivePartition, Error> {
+        let slot = self.inactive();
+        let now = BootDisk::read(Arc::clone(self.disk.device()))?;
+        ensure!(
+            now.layout() == self.layout(),
+            boot_disk::LayoutChangedSnafu {
+                disk: self.disk_name()
+            }
+        );
+        let bits = now.bits()[slot];
+        ensure!(
+            bits.is_cleared(),
+            NotClearedSnafu {
+                disk: self.disk_name(),
+                slot,
+                bits
+            }
+        );
+        let window = self.inactive_window(kind)?;
+        Ok(InactivePartition { slot, kind, window })
+    }
+
+    fn inactive_window(&self, kind: PartitionKind) -> Result<Window, Error> {
+        let slot = self.inactive();
+        ensure!(
+            self.access == Access::ReadWrite,
+            ReadOnlySnafu {
+                disk: self.disk_name()
+            }
+        );
+        let Some(partition) = self.layout().partition(slot, kind) else {
+            return RefusedSnafu {
+                refusal: Refusal::NoInactiveSet,
+            }
+            .fail();
+        };
+        self.open_window(slot, kind, partition, Access::ReadWrite)
+    }
+
+    /// Opens a partition of either set for reading.
+    ///
+    /// # Errors
+    /// When the disk does not have that set, or the partition cannot be opened.
+    pub fn open_partition(&self, slot: Slot, kind: PartitionKind) -> Result<Window, Error> {
+        let partition = self
+            .layout()
+            .partition(slot, kind)
+            .with_context(|| NoSuchSetSnafu {
+                disk: self.disk_name(),
+                slot,
+            })?;
+        self.open_window(slot, kind, partition, Access::ReadOnly)
+    }
+
+    /// What to call a partition: its device node, or `DISK@OFFSET` where it has none. Nothing when
+    /// the disk does not have that set.
+    ///
+    /// # Errors
+    /// When sysfs cannot be read, or has the partition elsewhere than the table.
+    pub fn partition_name(&self, slot: Slot, kind: PartitionKind) -> Result<Option<String>, Error> {
+        let Some(partition) = self.layout().partition(slot, kind) else {
+            return Ok(None);
+        };
+        let node = self.node_of(partition)?;
+        Ok(Some(match node {
+            Some(node) => node.path.display().to_string(),
+            None => self.window_name(partition),
+        }))
+    }
+
+    fn window_name(&self, partition: &Partition) -> String {
+        format!("{}@{}", self.disk_name(), partition.start)
+    }
+
+    fn open_window(
+        &self,
+        slot: Slot,
+        kind: PartitionKind,
+        partition: &Partition,
+        access: Access,
+    ) -> Result<Window, Error> {
+        let Some(node) = self.node_of(partition)? else {
+            let device = Arc::clone(self.disk.device());
+            let name = self.window_name(partition);
+            return Window::new(device, partition.start, partition.length, access, name)
+                .with_context(|_| OutsideSnafu {
+                    kind,
+                    slot,
+                    disk: self.disk_name(),
+                });
+        };
+        let device = match access {
+            Access::ReadOnly => FileDevice::open(&node.path, access),
+            Access::ReadWrite => FileDevice::open_exclusive(&node.path, access),
+        };
+        let device = device.context(PartitionSnafu { kind, slot })?;
+        ensure!(
+            device.number() == Some(node.number),
+            OtherNodeSnafu {
+                node: node.path,
+                expected: node.number
+            }
+        );
+        let name = device.name();
+        Window::new(Arc::new(device), 0, partition.length, access, name).with_context(|_| {
+            OutsideSnafu {
+                kind,
+                slot,
+                disk: self.disk_name(),
+            }
+        })
+    }
+
+    /// The device node of a partition, if the kernel has one, and has it where the table does.
+    fn node_of(&self, partition: &Partition) -> Result<Option<PartitionNode>, Error> {
+        let Some(kernel) = &self.kernel else {
+            return Ok(None);
+        };
+        let disk = || self.disk_name();
+        let node = kernel
+            .system
+            .partition(kernel.number, partition.number)
+            .with_context(|_| DiscoverSnafu { disk: disk() })?;
+        if let Some(PartitionNode {
+            path,
+            start,
+            length,
+            ..
+        }) = &node
+        {
+            ensure!(
+                (*start, *length) == (partition.start, partition.length),
+                NodeDisagreesSnafu {
+                    node: path,
+                    start: *start,
+                    length: *length,
+                    disk: disk(),
+                    partition: *partition,
+                }
+            );
+        }
+        Ok(node)
+    }
+}
+
+impl Kernel {
+    /// The running set of a disk that the kernel knows.
+    fn active(&self, disk: &BootDisk, choice: ActiveChoice) -> Result<Slot, Error> {
+        let here = self.system.running().and_then(|running| {
+            let is_here = running.disk.number == self.number;
+            is_here.then(|| running.slot(disk.layout())).transpose()
+        });
+        match (here, choice) {
+            (Ok(Some(running)), ActiveChoice::Set(named)) if named != running => {
+                ActiveContradictedSnafu {
+                    disk: disk.name(),
+                    named,
+                    running,
+                }
+                .fail()
+            }
+            (Ok(Some(running)), _) => Ok(running),
+            // Another disk than the system's, or one about which the kernel has nothing to say.
+            (Ok(None), choice) => named_or_unknown(disk, choice),
+            // Naming the set is what is advised when sysfs does not tell; there is nothing in its
+            // answer to contradict the name.
+            (Err(_), ActiveChoice::Set(named)) => Ok(named),
+            (Err(error), ActiveChoice::Auto) => {
+                Err(error).with_context(|_| DiscoverSnafu { disk: disk.name() })
+            }
+        }
+    }
+}
+
+fn named_or_unknown(disk: &BootDisk, choice: ActiveChoice) -> Result<Slot, Error> {
+    match choice {
+        ActiveChoice::Set(slot) => Ok(slot),
+        ActiveChoice::Auto => ActiveUnknownSnafu { disk: disk.name() }.fail(),
+    }
+}
+
+fn state_of(disk: &BootDisk, active: Slot) -> BootState {
+    BootState::new(active, disk.sets(), disk.private())
+        .expect("the disk has the active set: checked when opened, and rereading keeps the layout")
+}
+
+/// A partition of the set that does not run: the only part of a disk that can be written.
+#[derive(Debug)]
+pub struct InactivePartition {
+    slot: Slot,
+    kind: PartitionKind,
+    window: Window,
+}
+
+impl InactivePartition {
+    /// The set it belongs to, which is not the running one.
+    pub const fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// What it is for.
+    pub const fn kind(&self) -> PartitionKind {
+        self.kind
+    }
+}
+
+impl BlockDevice for InactivePartition {
+    fn len(&self) -> u64 {
+        self.window.len()
+    }
+
+    fn block_size(&self) -> u32 {
+        self.window.block_size()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.window.read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        self.window.write_at(offset, buf)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.window.sync()
+    }
+
+    fn read_back_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.window.read_back_at(offset, buf)
+    }
+
+    fn name(&self) -> String {
+        self.window.name()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! Tables as bytes: damaged, foreign and torn ones, judged by a second reading of the format that
+//! shares no code with the first.
+
+mod crash;
+mod raw;
+mod reading;
+mod writing;

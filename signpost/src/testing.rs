@@ -1,0 +1,12 @@
+//! Disks to test with: in memory, in a file, and watched. For tests only.
+//!
+//! Behind the feature `testing`, so that no program carries it. A mistake in a test's own set-up
+//! panics.
+
+mod disk;
+mod memory;
+mod recording;
+
+pub use disk::DiskBuilder;
+pub use memory::MemoryDevice;
+pub use recording::{Operation, RecordingDevice};

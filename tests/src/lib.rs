@@ -1,0 +1,10 @@
+//! What whole-system tests and the quickstart share: a publisher, a host with a two-set disk, a
+//! file server that can misbehave, and independent programs to check against.
+//!
+//! Everything goes through the real programs, real files and real sockets.
+
+pub mod host;
+pub mod oracle;
+pub mod programs;
+pub mod publisher;
+pub mod server;

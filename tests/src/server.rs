@@ -1,0 +1,248 @@
+//! A web server for a folder, on loopback, that can be told to misbehave.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LOCATION, RANGE,
+};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+/// What a server does wrong with one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Answers with this status.
+    Status(u16),
+    /// Sends this many bytes of the body, then drops the connection.
+    DropAfter(usize),
+    /// Sends this instead of the file.
+    Replace(Vec<u8>),
+    /// Sends more bytes than there are.
+    Append(Vec<u8>),
+    /// Sends the whole file where a part was asked for.
+    IgnoreRange,
+    /// Sends the part that was asked for, and says that it is another.
+    LieAboutRange,
+    /// Sends the client elsewhere.
+    Redirect(String),
+}
+
+/// A request that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Without the query.
+    pub path: String,
+    /// Without the question mark.
+    pub query: String,
+    /// The value of the `Range` header.
+    pub range: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Part of the path, what happens, and how many times still.
+    faults: Vec<(String, Fault, usize)>,
+    seen: Vec<Seen>,
+}
+
+/// A running server. It ends with the process.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+impl Server {
+    /// Serves the files below `folder`.
+    ///
+    /// # Panics
+    /// When no socket can be had.
+    pub fn start(folder: &Path) -> Self {
+        let state = Arc::new(Mutex::new(State::default()));
+        let (folder, shared) = (folder.to_owned(), state.clone());
+        let (sender, receiver) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async move {
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+                sender
+                    .send(listener.local_addr().expect("an address"))
+                    .expect("a listener");
+                loop {
+                    let Ok((socket, _)) = listener.accept().await else {
+                        continue;
+                    };
+                    let (folder, state) = (folder.clone(), shared.clone());
+                    tokio::spawn(async move {
+                        let service = service_fn(move |request| {
+                            let answer = answer(&folder, &state, &request);
+                            async move { Ok::<_, Infallible>(answer) }
+                        });
+                        // Ends with an error when a fault dropped the connection.
+                        let _ = http1::Builder::new()
+                            .serve_connection(TokioIo::new(socket), service)
+                            .await;
+                    });
+                }
+            });
+        });
+        let address = receiver
+            .recv()
+            .expect("the server's thread sends its address");
+        Self { address, state }
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The next `times` requests whose path contains `part` meet `fault`.
+    pub fn fault(&self, part: &str, fault: Fault, times: usize) {
+        lock(&self.state)
+            .faults
+            .push((part.to_owned(), fault, times));
+    }
+
+    /// The requests so far; forgets them.
+    pub fn seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut lock(&self.state).seen)
+    }
+}
+
+type Body = BoxBody<Bytes, io::Error>;
+
+fn answer(folder: &Path, state: &Mutex<State>, request: &Request<Incoming>) -> Response<Body> {
+    let header = |name| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let path = request.uri().path().to_owned();
+    let fault = {
+        let mut state = lock(state);
+        state.seen.push(Seen {
+            path: path.clone(),
+            query: request.uri().query().unwrap_or_default().to_owned(),
+            range: header(RANGE).map(str::to_owned),
+        });
+        let hit = state
+            .faults
+            .iter_mut()
+            .find(|(part, _, times)| *times > 0 && path.contains(part.as_str()));
+        hit.map(|(_, fault, times)| {
+            *times -= 1;
+            fault.clone()
+        })
+    };
+    let Some(mut content) = read(folder, &path) else {
+        return status(404);
+    };
+    match &fault {
+        Some(Fault::Status(code)) => return status(*code),
+        Some(Fault::Redirect(url)) => {
+            let mut response = status(302);
+            response
+                .headers_mut()
+                .insert(LOCATION, url.parse().expect("a URL is a header value"));
+            return response;
+        }
+        Some(Fault::Replace(other)) => content.clone_from(other),
+        Some(Fault::Append(more)) => content.extend_from_slice(more),
+        _ => {}
+    }
+    let tag = format!(
+        "\"{}\"",
+        hex::encode(&<sha2::Sha256 as sha2::Digest>::digest(&content)[..8])
+    );
+    let start = header(RANGE)
+        .filter(|_| header(IF_RANGE).is_none_or(|wanted| wanted == tag))
+        .filter(|_| fault != Some(Fault::IgnoreRange))
+        .and_then(|range| {
+            range
+                .strip_prefix("bytes=")?
+                .strip_suffix('-')?
+                .parse::<usize>()
+                .ok()
+        })
+        .filter(|start| *start < content.len());
+    let length = content.len();
+    let part = content.split_off(start.unwrap_or(0));
+    let mut response = Response::builder()
+        .header(ACCEPT_RANGES, "bytes")
+        .header(ETAG, tag)
+        .header(CONTENT_LENGTH, part.len());
+    if let Some(start) = start {
+        let told = if fault == Some(Fault::LieAboutRange) {
+            start + 1
+        } else {
+            start
+        };
+        response = response.status(StatusCode::PARTIAL_CONTENT).header(
+            CONTENT_RANGE,
+            format!("bytes {told}-{}/{length}", length - 1),
+        );
+    }
+    let body = match fault {
+        Some(Fault::DropAfter(bytes)) => {
+            let first = Bytes::copy_from_slice(&part[..bytes.min(part.len())]);
+            // What was not flushed is lost with the connection, and a body that has to wait is
+            // flushed.
+            let dropped = stream::once(async {
+                tokio::task::yield_now().await;
+                Err(io::Error::other("dropped on purpose"))
+            });
+            let sent = stream::iter([Ok(Frame::data(first))]);
+            BoxBody::new(StreamBody::new(Box::pin(sent.chain(dropped))))
+        }
+        _ => whole(part),
+    };
+    response.body(body).expect("all headers are valid")
+}
+
+fn whole(bytes: Vec<u8>) -> Body {
+    Full::new(Bytes::from(bytes))
+        .map_err(|never| match never {})
+        .boxed()
+}
+
+fn status(code: u16) -> Response<Body> {
+    Response::builder()
+        .status(code)
+        .body(whole(Vec::new()))
+        .expect("a status from a test")
+}
+
+/// The file below `folder`, and nothing outside it.
+fn read(folder: &Path, path: &str) -> Option<Vec<u8>> {
+    let relative = PathBuf::from(path.trim_start_matches('/'));
+    let inside = relative
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    inside
+        .then(|| fs::read(folder.join(relative)).ok())
+        .flatten()
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,317 @@
+//! Repositories that are wrong, and the one thing that must hold for each: the host says so, keeps
+//! what it runs, nothing new can boot, and a good repository afterwards is taken.
+
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::fs;
+use std::path::Path;
+
+use system_tests::host::Host;
+use system_tests::publisher::{ARCH, Images, Publisher, VARIANT, noise};
+use system_tests::server::{Fault, Server};
+
+/// A host with 1.0.0 in set A, and 1.1.0 valid and armed in set B but never booted; 1.2.0 is
+/// published. So what is lost, and what becomes bootable, can both be seen.
+struct World {
+    publisher: Publisher,
+    server: Server,
+    host: Host,
+}
+
+impl World {
+    fn new() -> Self {
+        let publisher = Publisher::new();
+        let old = publisher.release("1.0.0");
+        let server = Server::start(&publisher.repo());
+        let host = Host::new(&publisher, "1.0.0", &old, &server.url());
+        publisher.release("1.1.0");
+        host.updog(&["update"]).done();
+        publisher.release("1.2.0");
+        Self {
+            publisher,
+            server,
+            host,
+        }
+    }
+
+    /// `update` fails and says `text`; nothing was written. Then the same command succeeds once
+    /// `mend` was done.
+    fn refused_before_writing(&self, text: &str) {
+        self.host.updog(&["update"]).expect(1).says(text);
+        assert_eq!(self.host.bits(), ARMED, "nothing was touched");
+    }
+
+    /// `update` fails and says `text`; set B cannot boot, set A does.
+    fn refused_while_writing(&self, text: &str) {
+        self.host
+            .updog(&["update"])
+            .expect(1)
+            .says(text)
+            .says("run the command again to start over");
+        assert_eq!(self.host.bits(), [[1, 0, 1], [0, 0, 0]]);
+        assert_eq!(self.host.next(), "A");
+        self.host.updog(&["update-apply"]).expect(4);
+        self.works_again();
+    }
+
+    fn works_again(&self) {
+        self.host.updog(&["update"]).done();
+        assert_eq!(self.host.bits(), ARMED);
+    }
+
+    fn target(&self, suffix: &str) -> Vec<u8> {
+        fs::read(self.publisher.target(&name("1.2.0", suffix))).unwrap()
+    }
+}
+
+const ARMED: [[u64; 3]; 2] = [[1, 0, 1], [2, 1, 0]];
+const IMAGES: [&str; 3] = ["boot.ext4", "root.ext4", "root.verity"];
+
+fn name(version: &str, suffix: &str) -> String {
+    format!("{VARIANT}-{ARCH}-{version}-{suffix}.lz4")
+}
+
+#[test]
+fn a_tampered_image_of_the_same_length_is_refused() {
+    let world = World::new();
+    for suffix in IMAGES {
+        let mut tampered = world.target(suffix);
+        let middle = tampered.len() / 2;
+        tampered[middle] ^= 1;
+        world
+            .server
+            .fault(&name("1.2.0", suffix), Fault::Replace(tampered), 1);
+        world.refused_while_writing("updog: writing 1.2.0 to set B");
+    }
+}
+
+#[test]
+fn a_whole_frame_of_another_content_and_the_same_length_is_refused() {
+    let world = World::new();
+    // Noise does not compress, so both frames are as long as their content.
+    for version in ["1.3.0", "1.4.0"] {
+        let images = world
+            .publisher
+            .images_of(version, &noise(version, 64 * 4096));
+        world.publisher.release_with(version, &images, &[]).done();
+    }
+    let target = |version| fs::read(world.publisher.target(&name(version, "root.ext4"))).unwrap();
+    let (other, signed) = (target("1.3.0"), target("1.4.0"));
+    assert_eq!(other.len(), signed.len());
+    world
+        .server
+        .fault(&name("1.4.0", "root.ext4"), Fault::Replace(other), 1);
+    world.refused_while_writing("Hash mismatch");
+}
+
+#[test]
+fn a_truncated_image_is_refused() {
+    let world = World::new();
+    for suffix in IMAGES {
+        let whole = world.target(suffix);
+        for length in [0, 1, whole.len() / 2, whole.len() - 4, whole.len() - 1] {
+            let part = whole[..length].to_vec();
+            world
+                .server
+                .fault(&name("1.2.0", suffix), Fault::Replace(part), 1);
+            world.refused_while_writing("updog: writing 1.2.0 to set B");
+        }
+    }
+}
+
+#[test]
+fn an_image_with_bytes_after_it_is_refused() {
+    let world = World::new();
+    for suffix in IMAGES {
+        for more in [vec![0], world.target(suffix)] {
+            world
+                .server
+                .fault(&name("1.2.0", suffix), Fault::Append(more), 1);
+            world.refused_while_writing("updog: writing 1.2.0 to set B");
+        }
+    }
+}
+
+#[test]
+fn an_image_that_vanished_is_refused() {
+    let world = World::new();
+    world.server.fault("root.ext4", Fault::Status(404), 1);
+    world.refused_while_writing("404");
+    world.server.fault("root.ext4", Fault::Status(403), 1);
+    world.refused_while_writing("403");
+}
+
+#[test]
+fn a_server_that_is_down_is_given_up_on() {
+    let world = World::new();
+    world.server.fault("timestamp.json", Fault::Status(500), 99);
+    world.refused_before_writing("after 5 tries without a byte of progress");
+}
+
+#[test]
+fn a_tampered_manifest_is_refused_before_anything_is_written() {
+    let world = World::new();
+    let manifest = latest_manifest(&world.publisher);
+    let text = String::from_utf8(manifest)
+        .unwrap()
+        .replace("1.2.0", "1.2.9");
+    world
+        .server
+        .fault("manifest.json", Fault::Replace(text.into_bytes()), 1);
+    world.refused_before_writing("Hash mismatch");
+    world.works_again();
+}
+
+#[test]
+fn endless_metadata_are_refused() {
+    let world = World::new();
+    for file in [
+        "timestamp.json",
+        "snapshot.json",
+        "targets.json",
+        "2.root.json",
+    ] {
+        world
+            .server
+            .fault(file, Fault::Append(vec![b' '; 11 << 20]), 1);
+        if file == "2.root.json" {
+            fs::write(world.publisher.metadata().join(file), b"{").unwrap();
+        }
+        world.refused_before_writing("updog: looking for an update");
+    }
+    fs::remove_file(world.publisher.metadata().join("2.root.json")).unwrap();
+    world.works_again();
+}
+
+#[test]
+fn metadata_signed_by_other_keys_are_refused() {
+    let world = World::new();
+    let stranger = Publisher::new();
+    stranger.release("1.0.0");
+    stranger.release("1.3.0");
+    let good = world.publisher.path("good");
+    fs::rename(world.publisher.repo(), &good).unwrap();
+    copy_tree(&stranger.repo(), &world.publisher.repo());
+    world.refused_before_writing("refreshing the repository");
+    fs::remove_dir_all(world.publisher.repo()).unwrap();
+    fs::rename(good, world.publisher.repo()).unwrap();
+    world.works_again();
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_the_metadata_is_refused() {
+    let world = World::new();
+    for file in ["timestamp.json", "snapshot.json", "targets.json"] {
+        let path = fs::read_dir(world.publisher.metadata())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.to_string_lossy().ends_with(file))
+            .max()
+            .unwrap();
+        let mut bytes = fs::read(path).unwrap();
+        let at = bytes.len() / 3;
+        bytes[at] ^= 1;
+        world.server.fault(file, Fault::Replace(bytes), 1);
+        world.refused_before_writing("updog: looking for an update");
+    }
+    world.works_again();
+}
+
+#[test]
+fn an_older_repository_is_refused_also_by_a_later_run() {
+    let publisher = Publisher::new();
+    let old = publisher.release("1.0.0");
+    let server = Server::start(&publisher.repo());
+    let host = Host::new(&publisher, "1.0.0", &old, &server.url());
+    let before = fs::read(publisher.metadata().join("timestamp.json")).unwrap();
+    publisher.release("1.1.0");
+    host.updog(&["check-update"]).done();
+    server.fault("timestamp.json", Fault::Replace(before), 1);
+    host.updog(&["update"]).expect(1).says("timestamp");
+    assert_eq!(host.bits(), [[1, 0, 1], [0, 0, 0]]);
+    host.updog(&["update"]).done();
+    assert_eq!(host.bits(), ARMED);
+}
+
+#[test]
+fn an_expired_repository_is_refused_and_the_message_says_what_to_look_at() {
+    // Published long ago, for a fortnight.
+    let publisher = Publisher::new();
+    let images = publisher.images("1.0.0", 64);
+    publisher.release_at("1.0.0", &images, "2020-01-01T00:00:00Z");
+    let server = Server::start(&publisher.repo());
+    let host = Host::new(&publisher, "1.0.0", &images, &server.url());
+    host.updog(&["update"])
+        .expect(1)
+        .says("timestamp metadata")
+        .says("expired at 2020-01-08T00:00:00Z")
+        .says("Check this host's clock");
+    assert_eq!(host.bits(), [[1, 0, 1], [0, 0, 0]]);
+    // Signed again, it is good again.
+    publisher.release("1.1.0");
+    host.updog(&["update"]).done();
+}
+
+#[test]
+fn a_repository_without_this_variant_offers_nothing() {
+    let World {
+        host,
+        publisher: _publisher,
+        ..
+    } = World::new();
+    host.updog(&["check-update", "--variant", "other"])
+        .expect(3)
+        .says(&format!("no update for other on {ARCH}"));
+    host.updog(&["update", "--variant", "other"])
+        .done()
+        .says("no update required");
+    assert_eq!(host.bits(), ARMED);
+}
+
+#[test]
+fn an_image_larger_than_its_partition_is_refused_before_the_first_write() {
+    let world = World::new();
+    let images: Images = world.publisher.images("1.3.0", 1024);
+    world.publisher.release_with("1.3.0", &images, &[]).done();
+    world.refused_before_writing("the root image of 1.3.0 has 4194304 bytes, its partition");
+}
+
+#[test]
+fn a_redirect_is_followed_a_few_times_and_not_for_ever() {
+    let world = World::new();
+    let elsewhere = Server::start(&world.publisher.repo());
+    let path = format!("/{VARIANT}/{ARCH}/timestamp.json");
+    world.server.fault(
+        "timestamp.json",
+        Fault::Redirect(format!("{}{path}", elsewhere.url())),
+        1,
+    );
+    world.works_again();
+    world
+        .server
+        .fault("timestamp.json", Fault::Redirect(path), 99);
+    world.refused_before_writing("too many redirects");
+}
+
+fn latest_manifest(publisher: &Publisher) -> Vec<u8> {
+    fs::read_dir(publisher.targets())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().ends_with("manifest.json"))
+        .map(|path| fs::read(path).unwrap())
+        .find(|bytes| String::from_utf8_lossy(bytes).contains("1.2.0"))
+        .unwrap()
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Pure: the update manifest, waves and migration paths as types and decisions. No I/O, no clock,
+//! no async: what a decision depends on is passed to it as a value.
+//!
+#![doc = include_str!("../README.md")]
+
+pub mod edit;
+pub mod manifest;
+pub mod migrations;
+pub mod release_toml;
+pub mod select;
+pub mod version_lock;
+pub mod wave;
+pub mod wave_plan;
+
+mod bounded;
+mod chain;
+mod digest;
+mod gate;
+mod images;
+mod migration_key;
+mod migration_path;
+mod seed;
+mod start_after;
+mod target_name;
+mod verity;
+
+pub use digest::{Digest, DigestError};
+pub use edit::{EditError, NewUpdate};
+pub use images::{ImageKind, Images, RawImage, RawImages};
+pub use manifest::{
+    MANIFEST_TARGET, MAX_MANIFEST_BYTES, MAX_UPDATES, Manifest, ManifestError, Update,
+};
+pub use migration_path::{Direction, MigrationPath, MissingMigration};
+pub use migrations::{MAX_MIGRATION_TARGETS, MAX_MIGRATIONS, MigrationError, MigrationGraph};
+pub use release_toml::{Release, ReleaseError};
+pub use seed::{MAX_SEED, Seed, SeedError};
+pub use select::{
+    Decision, Explanation, Gate, GateName, Host, Selection, UpdateDirection, UpdatePolicy,
+    WaveCheck, candidates, select,
+};
+pub use target_name::{MAX_NAME_LEN, NameError, check_target_name};
+pub use verity::{MAX_SALT_LEN, Salt, Verity, VerityAlgorithm, VerityError};
+pub use version_lock::{VersionLock, VersionLockError, parse_friendly_version};
+pub use wave::{MAX_WAVES, Wave, WaveError, WaveSchedule};
+pub use wave_plan::{StartAfter, StartAfterError, WavePlan, WavePlanError};

@@ -1,0 +1,55 @@
+//! What `--help` teaches beyond the list of flags.
+
+pub(super) const UPDOG: &str = "\
+Examples:
+  updog check-update              is there an update for this host?
+  updog update --reboot           write it, let it boot next, reboot
+  updog prepare                   only write it; then, when it suits:
+  updog update-apply --reboot     let it boot next, reboot
+  updog update-revert             changed your mind before the reboot
+
+A set that was just written is tried once. If it does not come up and mark itself good (signpost
+mark-successful-boot), the boot loader falls back to the set that runs now.
+
+Exit codes: 0 done, or nothing to do; 1 failed; 2 wrong usage; 3 check-update found no update;
+4 refused, or another session holds the lock.";
+
+pub(super) const CHECK_UPDATE: &str = "\
+Examples:
+  updog check-update              VARIANT VERSION on stdout, or the reason on stderr and exit code 3
+  updog check-update --now        the same without waiting for this host's wave
+  updog check-update --all --json every update this host could be given, the highest version first
+
+Nothing is written to the disk's partitions.";
+
+pub(super) const PREPARE: &str = "\
+Examples:
+  updog prepare                   the update that check-update names
+  updog prepare --image 1.4.0     exactly this version, also an older one
+
+The set that does not run is cleared, written, and read back. What it held before, the way back to
+the version before this one, is gone once writing starts; the running set is never touched. Refused
+(exit code 4) while the running set has not been marked successful. A failure leaves the written set
+unbootable; the same command starts over.";
+
+pub(super) const UPDATE_APPLY: &str = "\
+Examples:
+  updog update-apply              what was prepared boots next, once
+  updog update-apply --reboot     and reboot
+
+Refused (exit code 4) when nothing was prepared. Given twice, it finds that done.";
+
+pub(super) const UPDATE_REVERT: &str = "\
+Example:
+  updog update-revert             the running set boots next; what was prepared stays on the disk
+
+update-apply lets it boot again. On the first boot of a set that is not marked successful yet this
+is refused (exit code 4): the other set is the only way back.";
+
+pub(super) const UPDATE: &str = "\
+Examples:
+  updog update                    write the update that check-update names, and let it boot next
+  updog update --reboot           and reboot
+  updog update --image 1.3.0      go to exactly this version, also an older one
+
+Nothing to update is no failure: exit code 0, and a word on stderr.";

@@ -1,0 +1,226 @@
+//! The command line of `updog`: what was typed -> what is meant -> how it ended.
+
+mod activate;
+mod check_update;
+mod help;
+mod printer;
+mod write;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use semver::Version;
+use snafu::Snafu;
+use tracing::level_filters::LevelFilter;
+use update_metadata::WaveCheck;
+
+use self::printer::Printer;
+use crate::clock;
+use crate::config::{Config, ConfigError, DEFAULT_PATH};
+use crate::env::Env;
+use crate::exit::{Exit, chain};
+use crate::render::{Drawing, Renderer};
+use crate::session::{Choice, SessionError};
+
+/// Updates this host from a signed repository, into the partition set that is not running.
+#[derive(Debug, Parser)]
+#[command(name = "updog", version, after_help = help::UPDOG)]
+pub struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Accepted before and after every verb, also where they have no effect.
+#[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag on the command line
+struct Options {
+    /// check-update: list every update that this host could be given, older ones too
+    #[arg(short, long, global = true)]
+    all: bool,
+    /// Do not wait for this host's wave
+    #[arg(
+        short = 'n',
+        long = "now",
+        visible_alias = "ignore-waves",
+        global = true
+    )]
+    now: bool,
+    /// Take exactly this version, also if it is older or runs already
+    #[arg(short, long, value_name = "VERSION", global = true)]
+    image: Option<Version>,
+    /// Print data as JSON
+    #[arg(short, long, global = true)]
+    json: bool,
+    /// update, update-apply: reboot when done
+    #[arg(short, long, global = true)]
+    reboot: bool,
+    /// Take another variant than the running one
+    #[arg(long, value_name = "NAME", global = true)]
+    variant: Option<String>,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH, global = true)]
+    config: PathBuf,
+    /// How much to tell on stderr
+    #[arg(long, value_name = "LEVEL", default_value = "info", global = true)]
+    log_level: LogLevel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+enum Verb {
+    /// Say which update this host would take; exit code 3 when there is none
+    #[command(visible_alias = "whats", after_help = help::CHECK_UPDATE)]
+    CheckUpdate,
+    /// Write the update to the inactive set and verify it there; it does not boot by that
+    #[command(visible_alias = "update-image", after_help = help::PREPARE)]
+    Prepare,
+    /// Let the written set boot next; needs no network
+    #[command(after_help = help::UPDATE_APPLY)]
+    UpdateApply,
+    /// Let the running set boot next after all; needs no network
+    #[command(after_help = help::UPDATE_REVERT)]
+    UpdateRevert,
+    /// prepare, then update-apply
+    #[command(after_help = help::UPDATE)]
+    Update,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// Why a verb failed.
+#[derive(Debug, Snafu)]
+#[allow(missing_docs)] // the message is the source's
+enum CliError {
+    /// There is no usable configuration.
+    #[snafu(transparent)]
+    Config { source: ConfigError },
+    /// The session failed.
+    #[snafu(transparent)]
+    Session { source: SessionError },
+    /// The data could not be printed.
+    #[snafu(display("writing to stdout"))]
+    Print { source: std::io::Error },
+}
+
+/// Runs the command line of this process and says how it ended. Everything that there is to say
+/// was said.
+pub fn run(cli: &Cli) -> Exit {
+    let renderer = Renderer::for_stderr();
+    renderer.init_logging(match cli.options.log_level {
+        LogLevel::Trace => LevelFilter::TRACE,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    });
+    let result = dispatch(cli, &renderer);
+    renderer.finish();
+    match result {
+        Ok(exit) => exit,
+        Err(error) => {
+            let advice = match &error {
+                CliError::Session { source } => source.advice(),
+                CliError::Config { .. } | CliError::Print { .. } => None,
+            };
+            Printer::complain("updog", &chain(&error), advice.as_deref());
+            match error {
+                CliError::Session { source } => source.exit(),
+                CliError::Config { .. } | CliError::Print { .. } => Exit::Failed,
+            }
+        }
+    }
+}
+
+fn dispatch(cli: &Cli, renderer: &Renderer) -> Result<Exit, CliError> {
+    let options = &cli.options;
+    let config = Config::load(&options.config)?;
+    for key in &config.unknown_keys {
+        tracing::warn!(
+            "{}: key '{key}' means nothing here",
+            options.config.display()
+        );
+    }
+    let observer = Box::new(Drawing::new(renderer.clone()));
+    let env = Env {
+        config,
+        now: clock::now(),
+        observer,
+    };
+    let printer = Printer::new(options.json);
+    let choice = Choice {
+        variant: options.variant.clone(),
+        forced: options.image.clone(),
+        waves: if options.now {
+            WaveCheck::Ignore
+        } else {
+            WaveCheck::Respect
+        },
+    };
+    match cli.verb {
+        Verb::CheckUpdate if options.all => check_update::list(&env, &choice, printer),
+        Verb::CheckUpdate => check_update::check(&env, &choice, printer),
+        Verb::Prepare => write::prepare(&env, &choice, printer),
+        Verb::Update => write::update(&env, &choice, options.reboot, printer),
+        Verb::UpdateApply => activate::apply(&env, options.reboot),
+        Verb::UpdateRevert => activate::revert(&env),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_come_before_and_after_every_verb() {
+        for verb in [
+            "check-update",
+            "whats",
+            "prepare",
+            "update-image",
+            "update",
+            "update-apply",
+            "update-revert",
+        ] {
+            let options = ["-a", "-n", "-i", "1.2.3", "-j", "-r", "--variant", "x"];
+            let before = [&["updog"], &options[..], &[verb]].concat();
+            let after = [&["updog", verb], &options[..]].concat();
+            for line in [before, after] {
+                let cli = Cli::try_parse_from(&line).unwrap();
+                assert!(
+                    cli.options.all && cli.options.now && cli.options.reboot,
+                    "{line:?}"
+                );
+                assert_eq!(cli.options.image, Some(Version::new(1, 2, 3)), "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_means_nothing_is_a_usage_error() {
+        for line in [
+            &["updog"][..],
+            &["updog", "no-such-verb"],
+            &["updog", "update", "update"],
+            &["updog", "update", "-i", "v1.2.3"],
+            &["updog", "update", "-i", "1.2"],
+            &["updog", "update", "-t", "x"],
+        ] {
+            assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Files that are either the old one or the new one, also after a power cut.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use snafu::{ResultExt, Snafu};
+use tempfile::NamedTempFile;
+
+/// A file could not be replaced; the old one, if any, is still there.
+#[derive(Debug, Snafu)]
+#[snafu(display("writing {}", path.display()))]
+pub struct ReplaceError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Makes `path` a file with exactly `bytes`, readable by its owner alone (0600).
+///
+/// Before: anything. After: the new content, on disk. After a crash in the middle: the old file or
+/// the new one, and at most a stray temporary file beside it, whose name starts with `.tmp`.
+///
+/// # Errors
+/// Names `path`, whichever step failed.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), ReplaceError> {
+    let write = || {
+        let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut file = NamedTempFile::new_in(parent)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        sync_dir(parent)
+    };
+    write().context(ReplaceSnafu { path })
+}
+
+/// Makes the entries of `dir` durable.
+///
+/// # Errors
+/// Those of opening and syncing the folder.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Removes what [`replace`] and its like left in `dir` when they were cut off. Only for folders
+/// whose one writer holds the session lock.
+pub fn remove_strays(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(".tmp")
+            && let Err(error) = fs::remove_file(entry.path())
+        {
+            // It costs space, nothing else; the next run tries again.
+            tracing::warn!(
+                "removing the stray file {}: {error}",
+                entry.path().display()
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        replace(&path, b"a longer old content").unwrap();
+        replace(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failure_names_the_file_and_keeps_the_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("no/such/file");
+        let error = replace(&path, b"x").unwrap_err();
+        assert_eq!(error.to_string(), format!("writing {}", path.display()));
+    }
+
+    #[test]
+    fn strays_of_a_cut_write_are_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [".tmpAbC123", "timestamp.json", ".hidden"] {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        remove_strays(dir.path());
+        let mut left: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, [".hidden", "timestamp.json"]);
+    }
+}

@@ -1,0 +1,93 @@
+//! How a program ends: the few exit codes, and the one place where an error is printed.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+/// The exit codes of `updog` and `updata`; each is documented in the README and tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The work is done, or there was none.
+    Done,
+    /// Something went wrong; the message says what.
+    Failed,
+    /// The command line is wrong.
+    Usage,
+    /// `check-update` found nothing to update to.
+    NothingToUpdate,
+    /// A rule forbids it now, or another session holds the lock.
+    Refused,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NothingToUpdate => 3,
+            Self::Refused => 4,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// `error: cause: cause of the cause`, each cause once.
+///
+/// Libraries often repeat their source's text in their own; a cause whose text is already part of
+/// the message is left out, so that a line of a log says everything and says it once.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            write!(message, ": {text}").expect("writing to a String cannot fail");
+        }
+        source = cause.source();
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_the_documented_ones() {
+        let exits = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::NothingToUpdate,
+            Exit::Refused,
+        ];
+        assert_eq!(exits.map(Exit::code), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        #[derive(Debug, snafu::Snafu)]
+        #[snafu(display("opening F: {source}"))]
+        struct Repeats {
+            source: std::io::Error,
+        }
+        #[derive(Debug, snafu::Snafu)]
+        #[snafu(display("loading"))]
+        struct Outer {
+            source: Repeats,
+        }
+        let error = Outer {
+            source: Repeats {
+                source: std::io::Error::other("no such file"),
+            },
+        };
+        assert_eq!(chain(&error), "loading: opening F: no such file");
+    }
+}

@@ -1,0 +1,214 @@
+//! What the disk really holds, read again past the page cache where the system allows it.
+//!
+//! A device may accept a write and keep something else; bytes that merely came back from memory
+//! would not show that. [`verify`] compares every byte of an image with the digest that was
+//! computed before it was written, and for a root image the hash tree on the disk with the tree of
+//! the data, up to the root hash that the boot image hands to the kernel.
+
+use std::io;
+
+use sha2::{Digest as _, Sha256};
+use signpost::{BlockDevice, InactivePartition};
+use snafu::{ResultExt, Snafu, ensure};
+use update_metadata::{Digest, ImageKind, Verity};
+
+use super::verity::{Geometry, SUPERBLOCK_BYTES, Tree, VerityError};
+use super::write::Written;
+use crate::event::{Event, Observer, Step};
+
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Why an image must not be booted.
+#[derive(Debug, Snafu)]
+#[allow(missing_docs)] // the message says what each field is
+pub enum ReadBackError {
+    /// The device failed to read.
+    #[snafu(display("reading back the {kind} image from {partition} at offset {offset}"))]
+    Read {
+        kind: ImageKind,
+        partition: String,
+        offset: u64,
+        source: io::Error,
+    },
+    /// The device holds other bytes than were written.
+    #[snafu(display(
+        "{partition} does not hold the {kind} image that was written to it: SHA-256 {found}, \
+         written was {written}; the device may be failing"
+    ))]
+    OtherBytes {
+        kind: ImageKind,
+        partition: String,
+        found: Digest,
+        written: Digest,
+    },
+    /// The hash image has no superblock that can be used.
+    #[snafu(display("the hash image on {partition}"))]
+    Superblock {
+        partition: String,
+        source: VerityError,
+    },
+    /// The root image is not as long as its hash tree covers.
+    #[snafu(display("hashing the root image"))]
+    Tree { source: VerityError },
+    /// The hash image is not the tree of the root image.
+    #[snafu(display(
+        "the hash image on {partition} is not the tree of the root image: they differ in the block \
+         at offset {offset}"
+    ))]
+    OtherTree { partition: String, offset: u64 },
+    /// The hash image is shorter than its tree.
+    #[snafu(display("the hash image of {length} bytes is shorter than its tree of {tree} bytes"))]
+    ShortTree { length: u64, tree: u64 },
+    /// Root hash, salt or sizes are not the ones that the manifest signs.
+    #[snafu(display("the {what} of the root image is {found}, the manifest says {signed}"))]
+    OtherFacts {
+        what: &'static str,
+        found: String,
+        signed: String,
+    },
+}
+
+/// Compares the image in `partition` with what was written.
+///
+/// # Errors
+/// [`ReadBackError::Read`] and [`ReadBackError::OtherBytes`].
+pub fn verify(
+    written: &Written,
+    partition: &InactivePartition,
+    observer: &dyn Observer,
+) -> Result<(), ReadBackError> {
+    let kind = written.kind;
+    observer.observe(&Event::Step(Step::ReadBack(kind)));
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut hasher = Sha256::new();
+    let mut offset = 0;
+    while offset < written.length {
+        let left = written.length - offset;
+        let length = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+        let bytes = &mut chunk[..length];
+        partition.read_back_at(offset, bytes).context(ReadSnafu {
+            kind,
+            partition: partition.name(),
+            offset,
+        })?;
+        hasher.update(&*bytes);
+        offset = offset.saturating_add(u64::try_from(length).unwrap_or(left));
+        observer.observe(&Event::Progress {
+            done: offset,
+            total: written.length,
+        });
+    }
+    let found = Digest::from(<[u8; 32]>::from(hasher.finalize()));
+    ensure!(
+        found == written.sha256,
+        OtherBytesSnafu {
+            kind,
+            partition: partition.name(),
+            found,
+            written: written.sha256
+        }
+    );
+    Ok(())
+}
+
+/// The geometry that the hash image in `partition` announces. It is trusted once the image was
+/// written from a signed stream.
+///
+/// # Errors
+/// [`ReadBackError::Read`] and [`ReadBackError::Superblock`].
+pub fn geometry(partition: &InactivePartition) -> Result<Geometry, ReadBackError> {
+    let mut superblock = [0; SUPERBLOCK_BYTES];
+    partition
+        .read_back_at(0, &mut superblock)
+        .context(ReadSnafu {
+            kind: ImageKind::Hash,
+            partition: partition.name(),
+            offset: 0_u64,
+        })?;
+    Geometry::from_superblock(&superblock).context(SuperblockSnafu {
+        partition: partition.name(),
+    })
+}
+
+/// Compares the hash image in `partition` with the tree of the root image, block by block, and
+/// the tree's facts with the signed ones where the manifest has them.
+///
+/// # Errors
+/// [`ReadBackError::ShortTree`], [`ReadBackError::Read`], [`ReadBackError::OtherTree`] and
+/// [`ReadBackError::OtherFacts`].
+pub fn verify_tree(
+    tree: &Tree,
+    hash_image: &Written,
+    partition: &InactivePartition,
+    signed: Option<&Verity>,
+) -> Result<(), ReadBackError> {
+    let geometry = tree.geometry();
+    ensure!(
+        hash_image.length >= geometry.hash_length(),
+        ShortTreeSnafu {
+            length: hash_image.length,
+            tree: geometry.hash_length()
+        }
+    );
+    let block_length = usize::try_from(geometry.hash_block_size).unwrap_or(CHUNK_BYTES);
+    let mut block = vec![0; block_length];
+    let mut offset = u64::from(geometry.hash_block_size);
+    for expected in tree
+        .levels_from_top()
+        .flat_map(|level| level.chunks_exact(block_length))
+    {
+        partition
+            .read_back_at(offset, &mut block)
+            .context(ReadSnafu {
+                kind: ImageKind::Hash,
+                partition: partition.name(),
+                offset,
+            })?;
+        ensure!(
+            block == expected,
+            OtherTreeSnafu {
+                partition: partition.name(),
+                offset
+            }
+        );
+        offset = offset.saturating_add(u64::from(geometry.hash_block_size));
+    }
+    signed.map_or(Ok(()), |signed| compare_facts(&tree.facts(), signed))
+}
+
+/// Whether what was found is what the manifest signs.
+fn compare_facts(found: &Verity, signed: &Verity) -> Result<(), ReadBackError> {
+    for (what, found, signed) in [
+        (
+            "root hash",
+            found.root_hash.to_string(),
+            signed.root_hash.to_string(),
+        ),
+        ("salt", found.salt.to_string(), signed.salt.to_string()),
+        (
+            "data block size",
+            found.data_block_size.to_string(),
+            signed.data_block_size.to_string(),
+        ),
+        (
+            "hash block size",
+            found.hash_block_size.to_string(),
+            signed.hash_block_size.to_string(),
+        ),
+        (
+            "number of data blocks",
+            found.data_blocks.to_string(),
+            signed.data_blocks.to_string(),
+        ),
+    ] {
+        ensure!(
+            found == signed,
+            OtherFactsSnafu {
+                what,
+                found,
+                signed
+            }
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! One image, from its signed compressed stream into a partition of the inactive set.
+//!
+//! Bytes are written as they are decoded, so the partition holds unverified bytes until the end of
+//! the stream; the set's boot bits are clear the whole time (the session saw to that), and only the
+//! [`Written`] that a verified stream yields can go on to the read-back. Nothing is ever written
+//! past the end of the partition.
+
+use std::io::{self, ErrorKind, Read};
+
+use sha2::{Digest as _, Sha256};
+use signpost::{BlockDevice, InactivePartition};
+use snafu::{ResultExt, Snafu, ensure};
+use update_metadata::{Digest, ImageKind, RawImage};
+
+use super::codec::Lz4Reader;
+use super::verity::TreeBuilder;
+use crate::event::{Event, Observer, Step};
+use crate::repository::TargetReader;
+
+/// Bytes of one write.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Why an image is not in its partition. The set stays unbootable; running the command again
+/// starts over.
+#[derive(Debug, Snafu)]
+#[allow(missing_docs)] // the message says what each field is
+pub enum WriteError {
+    /// The stream broke, is not one LZ4 frame, or is not what was signed.
+    #[snafu(display("reading the {kind} image from {target} at byte {offset}"))]
+    Read {
+        kind: ImageKind,
+        target: String,
+        offset: u64,
+        source: io::Error,
+    },
+    /// The image goes on where the partition ends. Nothing was written past the end.
+    #[snafu(display("the {kind} image is larger than its partition {partition} of {limit} bytes"))]
+    TooLarge {
+        kind: ImageKind,
+        partition: String,
+        limit: u64,
+    },
+    /// The device refused a write.
+    #[snafu(display("writing the {kind} image to {partition} at offset {offset}"))]
+    Write {
+        kind: ImageKind,
+        partition: String,
+        offset: u64,
+        source: io::Error,
+    },
+    /// The device refused to sync.
+    #[snafu(display("syncing the {kind} image on {partition}"))]
+    Sync {
+        kind: ImageKind,
+        partition: String,
+        source: io::Error,
+    },
+    /// The decoded image is not the one that the manifest describes.
+    #[snafu(display("the decoded {kind} image has {found}, the manifest says {signed}"))]
+    OtherImage {
+        kind: ImageKind,
+        found: String,
+        signed: String,
+    },
+}
+
+/// An image that is wholly in its partition and synced, from a stream that was the signed one.
+#[derive(Debug)]
+pub struct Written {
+    /// Which.
+    pub kind: ImageKind,
+    /// Bytes of the decoded image.
+    pub length: u64,
+    /// Of the decoded image, computed before it was written.
+    pub sha256: Digest,
+}
+
+/// Decodes `source` into `partition`. `signed`, where the manifest has it, is compared with what
+/// was decoded; `tree` sees every byte of the image.
+///
+/// After an error the partition holds anything, up to its end; what surrounds it is untouched.
+///
+/// # Errors
+/// Every [`WriteError`].
+pub fn write(
+    kind: ImageKind,
+    source: TargetReader,
+    partition: &InactivePartition,
+    signed: Option<&RawImage>,
+    mut tree: Option<&mut TreeBuilder>,
+    observer: &dyn Observer,
+) -> Result<Written, WriteError> {
+    observer.observe(&Event::Step(Step::Write(kind)));
+    let target = source.target().name().to_owned();
+    let total = source.target().length;
+    let limit = partition.len();
+    let mut reader = Lz4Reader::new(source);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut hasher = Sha256::new();
+    let mut offset = 0;
+    loop {
+        let filled = fill(&mut reader, &mut chunk).context(ReadSnafu {
+            kind,
+            target: &target,
+            offset,
+        })?;
+        let bytes = &chunk[..filled];
+        if bytes.is_empty() {
+            break;
+        }
+        let end = u64::try_from(filled)
+            .ok()
+            .and_then(|filled| filled.checked_add(offset));
+        let Some(end) = end.filter(|&end| end <= limit) else {
+            return TooLargeSnafu {
+                kind,
+                partition: partition.name(),
+                limit,
+            }
+            .fail();
+        };
+        hasher.update(bytes);
+        if let Some(tree) = tree.as_deref_mut() {
+            tree.update(bytes);
+        }
+        partition.write_at(offset, bytes).context(WriteSnafu {
+            kind,
+            partition: partition.name(),
+            offset,
+        })?;
+        offset = end;
+        observer.observe(&Event::Progress {
+            done: reader.input().received(),
+            total,
+        });
+    }
+    let written = Written {
+        kind,
+        length: offset,
+        sha256: Digest::from(<[u8; 32]>::from(hasher.finalize())),
+    };
+    if let Some(signed) = signed {
+        compare(&written, signed)?;
+    }
+    partition.sync().context(SyncSnafu {
+        kind,
+        partition: partition.name(),
+    })?;
+    Ok(written)
+}
+
+fn compare(written: &Written, signed: &RawImage) -> Result<(), WriteError> {
+    ensure!(
+        written.length == signed.length,
+        OtherImageSnafu {
+            kind: written.kind,
+            found: format!("{} bytes", written.length),
+            signed: format!("{} bytes", signed.length)
+        }
+    );
+    ensure!(
+        written.sha256 == signed.sha256,
+        OtherImageSnafu {
+            kind: written.kind,
+            found: format!("SHA-256 {}", written.sha256),
+            signed: signed.sha256.to_string()
+        }
+    );
+    Ok(())
+}
+
+/// Reads until `buf` is full or the input ends.
+fn fill(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buf.len() {
+        match reader.read(&mut buf[filled..]) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

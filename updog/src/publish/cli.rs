@@ -1,0 +1,343 @@
+//! The command line of `updata`: what was typed, which verb that is, and how its result is told.
+//!
+//! Data go to stdout, once, at the end; progress and errors to stderr. The exit codes are those of
+//! [`Exit`]: 0 done, 1 failed, 2 wrong usage, 4 refused (a rule forbids it, or another publisher
+//! holds the repository).
+
+use std::error::Error as StdError;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use chrono::{DateTime, Utc};
+use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use serde::Serialize;
+
+use super::add_update::{self, AddUpdateArgs};
+use super::disk::{self, DiskArgs};
+use super::event::Observer;
+use super::init::{self, InitArgs};
+use super::keys::{self, KeysNewArgs};
+use super::manifest_file::ManifestFileError;
+use super::progress::Bar;
+use super::release::{self, ReleaseArgs};
+use super::remove_update::{self, RemoveUpdateArgs};
+use super::root::{self, RootNewArgs};
+use super::set_max_version::{self, SetMaxVersionArgs};
+use super::set_migrations::{self, SetMigrationsArgs};
+use super::set_waves::{self, SetWavesArgs};
+use super::validate::{self, ValidateArgs};
+use super::verity::{self, VerityArgs};
+use crate::exit::{Exit, chain};
+
+/// Publishes A/B updates: signs releases into a TUF repository, and makes the disks that take them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "updata",
+    version,
+    after_help = "\
+From nothing to a first release:
+  updata keys new --out keys
+  updata root new --keys keys --out root.json
+  updata verity root.img --hash-out hash.img        # the root hash goes into boot.img
+  updata disk --out disk.img --variant demo --arch x86_64 --version 1.0.0 \\
+      --root-image root.img --boot-image boot.img --hash-image hash.img
+  updata release --repo repo --root-role root.json --keys keys \\
+      --variant demo --arch x86_64 --version 1.0.0 \\
+      --root-image root.img --boot-image boot.img --hash-image hash.img
+
+Serve the folder repo with any web server; hosts use URL/demo/x86_64/ for metadata and
+URL/targets/ for targets.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 4 refused."
+)]
+struct Cli {
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make signing keys
+    #[command(subcommand)]
+    Keys(KeysVerb),
+    /// Make a root role
+    #[command(subcommand)]
+    Root(RootVerb),
+    /// Compute a root image's dm-verity root hash, and its hash image
+    #[command(after_help = "Example:\n  updata verity root.img --hash-out hash.img")]
+    Verity(VerityArgs),
+    /// Publish a version: compress, sign, write
+    #[command(after_help = "\
+Example:
+  updata release --repo repo --root-role root.json --keys keys \\
+      --variant demo --arch x86_64 --version 1.1.0 \\
+      --root-image root.img --boot-image boot.img --hash-image hash.img \\
+      --migration 1.0.0:1.1.0:migrations/add-widget --waves default-waves.toml
+
+Without a --migration to the new version, its settings have the form of the version just below.
+A release that stops halfway changes nothing; run it again.")]
+    Release(Box<ReleaseArgs>),
+    /// Make a factory disk: both sets, the first installed and good
+    #[command(after_help = "\
+Example:
+  updata disk --out disk.img --variant demo --arch x86_64 --version 1.0.0 \\
+      --root-image root.img --boot-image boot.img --os-image-size-gib 2")]
+    Disk(Box<DiskArgs>),
+    /// Make an empty manifest
+    #[command(after_help = "Example:\n  updata init manifest.json")]
+    Init(InitArgs),
+    /// Check that a file is a manifest
+    #[command(after_help = "Example:\n  updata validate manifest.json")]
+    Validate(ValidateArgs),
+    /// Add an update to a manifest
+    #[command(after_help = "\
+Example:
+  updata add-update manifest.json -f demo -v 1.1.0 -a x86_64 \\
+      -r demo-root.ext4.lz4 -b demo-boot.ext4.lz4 -h demo-root.verity.lz4
+
+Here -h is the hash image; --help is this text.")]
+    AddUpdate(AddUpdateArgs),
+    /// Remove an update from a manifest
+    #[command(after_help = "\
+Example:
+  updata remove-update manifest.json -l demo -v 1.1.0 -a x86_64")]
+    RemoveUpdate(RemoveUpdateArgs),
+    /// Set the waves of an update
+    #[command(after_help = "\
+Example:
+  updata set-waves manifest.json -l demo -v 1.1.0 -a x86_64 -w default-waves.toml \\
+      --start-at 2031-03-01T01:00:00Z")]
+    SetWaves(SetWavesArgs),
+    /// Set the highest version offered, for every update of a manifest
+    #[command(after_help = "Example:\n  updata set-max-version manifest.json -v 1.0.0")]
+    SetMaxVersion(SetMaxVersionArgs),
+    /// Replace all migrations of a manifest by those of a release file
+    #[command(after_help = "Example:\n  updata set-migrations -f Release.toml -t manifest.json")]
+    SetMigrations(SetMigrationsArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysVerb {
+    /// Make separate root, targets, snapshot and timestamp keys (ed25519)
+    #[command(after_help = "Example:\n  updata keys new --out keys")]
+    New(KeysNewArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum RootVerb {
+    /// Write and sign version 1
+    #[command(after_help = "\
+Example:
+  updata root new --keys keys --out root.json --threshold 2 --expires 52w")]
+    New(RootNewArgs),
+}
+
+/// Parses `args` (the program's name first), runs the verb, prints its result, and says how it
+/// ended.
+pub fn main(args: impl IntoIterator<Item = OsString>, now: DateTime<Utc>) -> Exit {
+    let cli = match parse(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to stdout and is no error. If it cannot be printed, nobody is listening.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+        }
+    };
+    let output = if cli.json { Output::Json } else { Output::Text };
+    let bar = Bar::for_stderr();
+    let result = dispatch(&cli.verb, now, &mut |event| bar.draw(&event));
+    bar.clear();
+    let told = result.and_then(|outcome| {
+        outcome
+            .tell(output, &mut io::stdout().lock())
+            .map_err(|error| Failure {
+                exit: Exit::Failed,
+                message: format!("writing the result: {error}"),
+            })
+    });
+    match told {
+        Ok(()) => Exit::Done,
+        Err(Failure { exit, message }) => {
+            // The exit code is the answer where stderr is closed.
+            let _ = writeln!(io::stderr(), "updata: {message}");
+            exit
+        }
+    }
+}
+
+fn command() -> Command {
+    // `-h` is the hash image there, as in Bottlerocket's tool.
+    let help = Arg::new("help")
+        .long("help")
+        .action(ArgAction::Help)
+        .help("Print help");
+    Cli::command().mut_subcommand("add-update", |verb| verb.disable_help_flag(true).arg(help))
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&command().try_get_matches_from(args)?)
+}
+
+fn dispatch(
+    verb: &Verb,
+    now: DateTime<Utc>,
+    observer: Observer<'_>,
+) -> Result<Box<dyn Outcome>, Failure> {
+    match verb {
+        Verb::Keys(KeysVerb::New(args)) => done(keys::run(args), keys::Error::is_refusal),
+        Verb::Root(RootVerb::New(args)) => done(root::run(args, now), root::Error::is_refusal),
+        Verb::Verity(args) => done(verity::run(args, observer), verity::Error::is_refusal),
+        Verb::Release(args) => done(
+            release::run(args, now, observer),
+            release::Error::is_refusal,
+        ),
+        Verb::Disk(args) => done(disk::run(args, observer), disk::Error::is_refusal),
+        Verb::Init(args) => done(init::run(args), ManifestFileError::is_refusal),
+        Verb::Validate(args) => done(validate::run(args), ManifestFileError::is_refusal),
+        Verb::AddUpdate(args) => done(add_update::run(args), ManifestFileError::is_refusal),
+        Verb::RemoveUpdate(args) => done(remove_update::run(args), ManifestFileError::is_refusal),
+        Verb::SetWaves(args) => done(set_waves::run(args, now), set_waves::Error::is_refusal),
+        Verb::SetMaxVersion(args) => {
+            done(set_max_version::run(args), ManifestFileError::is_refusal)
+        }
+        Verb::SetMigrations(args) => {
+            done(set_migrations::run(args), set_migrations::Error::is_refusal)
+        }
+    }
+}
+
+/// How a verb's result is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    Text,
+    Json,
+}
+
+/// What a verb found or did.
+trait Outcome {
+    fn tell(&self, output: Output, to: &mut dyn Write) -> io::Result<()>;
+}
+
+impl<T: Display + Serialize> Outcome for T {
+    fn tell(&self, output: Output, to: &mut dyn Write) -> io::Result<()> {
+        match output {
+            Output::Text => writeln!(to, "{self}"),
+            Output::Json => {
+                serde_json::to_writer_pretty(&mut *to, self)?;
+                writeln!(to)
+            }
+        }
+    }
+}
+
+/// What is left to say of an error.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+fn done<T, E>(
+    result: Result<T, E>,
+    is_refusal: impl FnOnce(&E) -> bool,
+) -> Result<Box<dyn Outcome>, Failure>
+where
+    T: Display + Serialize + 'static,
+    E: StdError + 'static,
+{
+    match result {
+        Ok(outcome) => Ok(Box::new(outcome)),
+        Err(error) => {
+            let exit = if is_refusal(&error) {
+                Exit::Refused
+            } else {
+                Exit::Failed
+            };
+            Err(Failure {
+                exit,
+                message: chain(&error),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Cli, clap::Error> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+
+    /// The verbs that are no groups of verbs.
+    fn leaves(command: &mut Command, path: &str, seen: &mut Vec<String>) {
+        for verb in command
+            .get_subcommands_mut()
+            .filter(|verb| verb.get_name() != "help")
+        {
+            let path = format!("{path} {}", verb.get_name());
+            if verb.has_subcommands() {
+                leaves(verb, &path, seen);
+            } else {
+                let help = verb.render_long_help().to_string();
+                assert!(
+                    help.contains(&format!("Example:\n  {path} ")),
+                    "{path}: {help}"
+                );
+                seen.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn every_verb_shows_an_example_of_itself() {
+        let mut command = command();
+        command.build();
+        let mut seen = Vec::new();
+        leaves(&mut command, "updata", &mut seen);
+        assert_eq!(seen.len(), 12, "{seen:?}");
+    }
+
+    #[test]
+    fn h_is_the_hash_image_of_add_update_and_help_everywhere_else() {
+        let line = "updata add-update m -f d -v 1.0.0 -a x86_64 -r r -b b -h h";
+        let Verb::AddUpdate(args) = parse_line(line).unwrap().verb else {
+            panic!("{line}")
+        };
+        assert_eq!(args.hash, "h");
+        for line in ["updata init -h", "updata add-update --help", "updata -h"] {
+            let error = parse_line(line).unwrap_err();
+            assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp, "{line}");
+        }
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_usage_errors() {
+        let release = "updata release --repo r --root-role r --keys k --variant d --arch x86_64 \
+                       --version 1.0.0 --root-image i --boot-image b";
+        assert!(parse_line(release).is_ok());
+        for more in [
+            "--salt 00 --hash-image h",
+            "--wave-start 2031-03-01T01:00:00Z",
+            "--migration 1.0.0",
+            "--expires-targets 2m",
+            "--salt 0",
+        ] {
+            assert!(parse_line(&format!("{release} {more}")).is_err(), "{more}");
+        }
+        assert!(parse_line(&release.replace("--variant d", "--variant targets")).is_err());
+    }
+}

@@ -1,0 +1,211 @@
+//! What the repository holds already, verified.
+//!
+//! A release extends what was published under the root role that the publisher gives; metadata that
+//! do not verify against it are not extended but refused, since signing them again would make
+//! somebody else's targets ours.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use snafu::{OptionExt, ResultExt, Snafu, ensure};
+use tough::schema::Targets;
+use tough::{ExpirationEnforcement, FilesystemTransport, IntoVec as _, Repository, TargetName};
+use update_metadata::{MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+use url::Url;
+
+use crate::publish::bounded;
+use crate::publish::tuf::{self, RootFile, TufError};
+
+/// Why the repository cannot be extended.
+#[derive(Debug, Snafu)]
+#[allow(missing_docs)] // the message says what each field is
+pub enum ExistingError {
+    /// A file of the repository cannot be read.
+    #[snafu(display("reading {}", path.display()))]
+    Read { path: PathBuf, source: io::Error },
+    /// The path of a folder is no URL.
+    #[snafu(display("the repository's path {} cannot be made absolute", path.display()))]
+    Path { path: PathBuf },
+    /// The repository has another root role of this version.
+    #[snafu(display(
+        "{} is not the root role that is published as {}; give the one that is",
+        given.display(), published.display()
+    ))]
+    OtherRoot { given: PathBuf, published: PathBuf },
+    /// The repository has a newer root role.
+    #[snafu(display(
+        "the repository's root role is at version {published}, {} is at {given}; \
+         give --root-role the newest one",
+        path.display()
+    ))]
+    OldRoot {
+        path: PathBuf,
+        given: u64,
+        published: u64,
+    },
+    /// The published metadata do not verify.
+    #[snafu(display(
+        "the metadata in {} do not verify against {}; give the root role that they were signed under",
+        folder.display(), root.display()
+    ))]
+    Unverified {
+        folder: PathBuf,
+        root: PathBuf,
+        #[snafu(source(from(tough::error::Error, Box::new)))]
+        source: Box<tough::error::Error>,
+    },
+    /// The repository delegates targets to other roles.
+    #[snafu(display(
+        "the metadata in {} delegate targets to other roles, which updata does not carry on",
+        folder.display()
+    ))]
+    Delegations { folder: PathBuf },
+    /// There are targets, but no manifest among them.
+    #[snafu(display("the metadata in {} list no {MANIFEST_TARGET}", folder.display()))]
+    NoManifest { folder: PathBuf },
+    /// The manifest is larger than any.
+    #[snafu(display("the published {MANIFEST_TARGET} has {length} bytes, more than any manifest"))]
+    LargeManifest { length: u64 },
+    /// The manifest cannot be fetched or has another digest.
+    #[snafu(display("reading the published {MANIFEST_TARGET} from {}", folder.display()))]
+    FetchManifest {
+        folder: PathBuf,
+        #[snafu(source(from(tough::error::Error, Box::new)))]
+        source: Box<tough::error::Error>,
+    },
+    /// The manifest is none.
+    #[snafu(display("the published {MANIFEST_TARGET} is not a manifest"))]
+    Manifest { source: ManifestError },
+    /// The runtime did not start.
+    #[snafu(transparent)]
+    Tuf { source: TufError },
+}
+
+/// The newest published metadata, or nothing yet.
+#[derive(Debug, Default)]
+pub struct Existing {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The targets role.
+    pub targets: Option<Targets>,
+    /// The highest version of timestamp, snapshot and targets.
+    pub highest_version: Option<u64>,
+}
+
+/// The two folders of a variant's and architecture's repository.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    /// `DIR/V/A`.
+    pub metadata: PathBuf,
+    /// `DIR/targets`.
+    pub targets: PathBuf,
+}
+
+impl Existing {
+    /// Loads and verifies what is published. Without a `timestamp.json` no client has ever seen
+    /// anything, so whatever else is there was left by a publisher that did not finish.
+    pub fn load(folders: &Folders, root: &RootFile) -> Result<Self, ExistingError> {
+        refuse_other_root(&folders.metadata, root)?;
+        if !folders.metadata.join("timestamp.json").exists() {
+            return Ok(Self::default());
+        }
+        tuf::block_on(load(folders, root))?
+    }
+}
+
+async fn load(folders: &Folders, root: &RootFile) -> Result<Existing, ExistingError> {
+    let folder = &folders.metadata;
+    let repository = tough::RepositoryLoader::new(
+        &root.bytes,
+        folder_url(folder)?,
+        folder_url(&folders.targets)?,
+    )
+    .transport(FilesystemTransport)
+    // A repository whose metadata ran out must still be extended, or it could never be revived.
+    // Signatures and versions are checked all the same, and nothing here is installed anywhere.
+    .expiration_enforcement(ExpirationEnforcement::Unsafe)
+    .load()
+    .await
+    .context(UnverifiedSnafu { folder, root: &root.path })?;
+
+    let published = repository.root().signed.version.get();
+    let given = root.root().version.get();
+    ensure!(
+        published == given,
+        OldRootSnafu {
+            path: &root.path,
+            given,
+            published
+        }
+    );
+    let targets = &repository.targets().signed;
+    let delegates = targets
+        .delegations
+        .as_ref()
+        .is_some_and(|d| !d.roles.is_empty());
+    ensure!(!delegates, DelegationsSnafu { folder });
+
+    let versions = [
+        targets.version,
+        repository.snapshot().signed.version,
+        repository.timestamp().signed.version,
+    ];
+    Ok(Existing {
+        manifest: manifest(&repository, folder).await?,
+        targets: Some(targets.clone()),
+        highest_version: versions.iter().max().map(|version| version.get()),
+    })
+}
+
+async fn manifest(repository: &Repository, folder: &Path) -> Result<Manifest, ExistingError> {
+    let name = TargetName::new(MANIFEST_TARGET).context(FetchManifestSnafu { folder })?;
+    let target = repository
+        .targets()
+        .signed
+        .targets
+        .get(&name)
+        .context(NoManifestSnafu { folder })?;
+    let length = target.length;
+    ensure!(length <= MAX_MANIFEST_BYTES, LargeManifestSnafu { length });
+    let bytes = repository
+        .read_target(&name)
+        .await
+        .context(FetchManifestSnafu { folder })?
+        .context(NoManifestSnafu { folder })?
+        .into_vec()
+        .await
+        .context(FetchManifestSnafu { folder })?;
+    Manifest::from_slice(&bytes).context(ManifestSnafu)
+}
+
+/// The root role that a version was published with is part of the chain that hosts follow; it is
+/// never replaced by another one of the same version.
+fn refuse_other_root(folder: &Path, root: &RootFile) -> Result<(), ExistingError> {
+    let published = folder.join(root_name(root));
+    match bounded::read(&published, tuf::MAX_ROOT_BYTES) {
+        Ok(bytes) => {
+            ensure!(
+                bytes == root.bytes,
+                OtherRootSnafu {
+                    given: &root.path,
+                    published
+                }
+            );
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(source).context(ReadSnafu { path: published }),
+    }
+}
+
+/// `N.root.json`.
+pub fn root_name(root: &RootFile) -> String {
+    format!("{}.root.json", root.root().version)
+}
+
+fn folder_url(path: &Path) -> Result<Url, ExistingError> {
+    std::path::absolute(path)
+        .ok()
+        .and_then(|path| Url::from_directory_path(path).ok())
+        .context(PathSnafu { path })
+}

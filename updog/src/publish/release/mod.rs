@@ -1,0 +1,330 @@
+//! `updata release`: one version of one variant and architecture, from its images to a repository
+//! that any TUF client reads.
+//!
+//! The order of effects, cheapest failure first:
+//!
+//! 1. arguments, root role, keys, waves, names: nothing is touched;
+//! 2. the lock, and the published metadata verified; the release is judged against them;
+//! 3. the root image hashed, the hash image checked, the boot image searched for the root hash;
+//! 4. targets: images, migrations, manifest, each under its digest, each durable;
+//! 5. metadata: signed, loaded as a client would, then written with `timestamp.json` last.
+//!
+//! A stop anywhere leaves the old repository as it was, and the same command finishes the job:
+//! targets that are there are kept, the rest is written anew.
+
+pub mod edges;
+pub mod existing;
+pub mod lock;
+pub mod metadata;
+pub mod names;
+pub mod place;
+pub mod rehearsal;
+
+mod error;
+mod inputs;
+mod outcome;
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use semver::Version;
+use snafu::{ResultExt, ensure};
+use tough::schema::Targets;
+use update_metadata::{MANIFEST_TARGET, Manifest, NewUpdate, RawImage, RawImages, Salt};
+
+use self::edges::Edge;
+pub use self::error::Error;
+use self::error::{LeftoversSnafu, ManifestSnafu, PublishedSnafu, RootHashNotInBootSnafu};
+use self::existing::{Existing, Folders};
+use self::inputs::Inputs;
+use self::lock::PublisherLock;
+use self::names::MigrationArg;
+pub use self::outcome::{MigrationSummary, ReleaseOutcome};
+use self::place::{PlacedTarget, TargetsFolder};
+use super::event::Observer;
+use super::hash_image::{HashSource, HashedRoot};
+use super::period::Period;
+use super::word::{TARGETS_FOLDER, Word};
+use super::{boot_check, durable, hash_image, image_file, instant, tuf};
+
+/// What is released, to where, signed with what.
+#[derive(Debug, Clone, Args)]
+pub struct ReleaseArgs {
+    /// The repository: metadata go to DIR/VARIANT/ARCH, targets to DIR/targets
+    #[arg(long, value_name = "DIR")]
+    pub repo: PathBuf,
+    /// The newest root role; hosts trust what it names
+    #[arg(long, value_name = "FILE")]
+    pub root_role: PathBuf,
+    /// The folder with targets*.key, snapshot*.key and timestamp*.key; root keys are not needed
+    #[arg(long, value_name = "DIR")]
+    pub keys: PathBuf,
+    /// The variant
+    #[arg(long)]
+    pub variant: Word,
+    /// The architecture: `x86_64` or `aarch64`
+    #[arg(long)]
+    pub arch: Word,
+    /// The version; releasing one that is published is refused
+    #[arg(long)]
+    pub version: Version,
+    /// The root image, not compressed
+    #[arg(long, value_name = "FILE")]
+    pub root_image: PathBuf,
+    /// The boot image, not compressed; it must contain the root hash
+    #[arg(long, value_name = "FILE")]
+    pub boot_image: PathBuf,
+    /// The root image's dm-verity hash image, as `updata verity --hash-out` writes it
+    #[arg(long, value_name = "FILE")]
+    pub hash_image: Option<PathBuf>,
+    /// Make the hash image with this salt; without it and --hash-image, with 32 random bytes
+    #[arg(long, value_name = "HEX", conflicts_with = "hash_image")]
+    pub salt: Option<Salt>,
+    /// A program that migrates settings from one version to a higher one, in the order in which
+    /// they run; FROM:TO alone states that nothing changes. May be given several times
+    #[arg(long, value_name = "FROM:TO:FILE")]
+    pub migration: Vec<MigrationArg>,
+    /// The wave policy, TOML; without it the release goes to all hosts at once
+    #[arg(long, value_name = "FILE")]
+    pub waves: Option<PathBuf>,
+    /// When the waves start, RFC 3339; without it now
+    #[arg(long, value_name = "TIME", value_parser = instant::parse, requires = "waves")]
+    pub wave_start: Option<DateTime<Utc>>,
+    /// The highest version offered to this variant and architecture from now on; without it the
+    /// higher of the present one and the new version
+    #[arg(long, value_name = "VERSION")]
+    pub max_version: Option<Version>,
+    /// Publish although the boot image does not contain the root hash: hosts that check dm-verity
+    /// will not boot it
+    #[arg(long)]
+    pub no_verity_check: bool,
+    /// How long targets.json stays valid: weeks, days or hours
+    #[arg(long, value_name = "PERIOD", default_value_t = Period::weeks(2))]
+    pub expires_targets: Period,
+    /// How long snapshot.json stays valid
+    #[arg(long, value_name = "PERIOD", default_value_t = Period::weeks(2))]
+    pub expires_snapshot: Period,
+    /// How long timestamp.json stays valid
+    #[arg(long, value_name = "PERIOD", default_value_t = Period::weeks(1))]
+    pub expires_timestamp: Period,
+}
+
+/// Publishes; see the head of this module for the order of effects.
+pub fn run(
+    args: &ReleaseArgs,
+    now: DateTime<Utc>,
+    observer: Observer<'_>,
+) -> Result<ReleaseOutcome, Error> {
+    let mut inputs = Inputs::check(args, now)?;
+
+    durable::create_dir_all(&args.repo)?;
+    let _lock = PublisherLock::take(&args.repo)?;
+    let folders = folders(args);
+    let Existing {
+        mut manifest,
+        targets,
+        highest_version,
+    } = Existing::load(&folders, &inputs.root)?;
+    let version = metadata::next_version(now, highest_version)?;
+    let edges = admit(args, &mut manifest, std::mem::take(&mut inputs.edges))?;
+
+    let source = HashSource::from_options(args.hash_image.as_deref(), args.salt.as_ref());
+    let hashed = hash_image::hash_root(&mut inputs.root_image, source, observer)?;
+    let boot = boot_image(args, &mut inputs, &hashed, observer)?;
+
+    for folder in [&folders.metadata, &folders.targets] {
+        place::remove_leftovers(folder).context(LeftoversSnafu { folder })?;
+    }
+    let folder = TargetsFolder::open(&folders.targets)?;
+    let (mut placed, images) = place_files(args, &mut inputs, &hashed, boot, &folder, observer)?;
+    let max_version = add_update(args, &mut manifest, &inputs, &hashed, images)?;
+    placed.push(folder.place(MANIFEST_TARGET, &manifest.to_json_pretty())?);
+
+    let targets = new_targets(targets, &placed, now, &inputs)?;
+    let signed = metadata::sign(
+        targets,
+        version,
+        inputs.periods,
+        &inputs.root,
+        &inputs.keys,
+        now,
+    )?;
+    signed.write(&folders.metadata)?;
+
+    let facts = hashed.tree.facts();
+    Ok(ReleaseOutcome {
+        variant: args.variant.clone(),
+        arch: args.arch.clone(),
+        version: args.version.clone(),
+        max_version,
+        metadata: folders.metadata,
+        targets_folder: folders.targets,
+        metadata_version: version.get(),
+        expires: inputs.expires,
+        root_hash: facts.root_hash,
+        salt: facts.salt,
+        images,
+        targets: placed,
+        migrations: edges.into_iter().map(MigrationSummary::from).collect(),
+        waves: inputs.waves.unwrap_or_default(),
+    })
+}
+
+fn folders(args: &ReleaseArgs) -> Folders {
+    let metadata = Path::new(args.variant.as_str()).join(args.arch.as_str());
+    Folders {
+        metadata: args.repo.join(metadata),
+        targets: args.repo.join(TARGETS_FOLDER),
+    }
+}
+
+/// Pure: judges the release against what is published, and adds its migrations.
+fn admit(
+    args: &ReleaseArgs,
+    manifest: &mut Manifest,
+    given: Vec<Edge>,
+) -> Result<Vec<Edge>, Error> {
+    let ReleaseArgs {
+        variant,
+        arch,
+        version,
+        ..
+    } = args;
+    let published: Vec<Version> = manifest
+        .updates
+        .iter()
+        .filter(|update| update.variant == variant.as_str() && update.arch == arch.as_str())
+        .map(|update| update.version.clone())
+        .collect();
+    ensure!(
+        !published.contains(version),
+        PublishedSnafu {
+            variant: variant.clone(),
+            arch: arch.clone(),
+            version: version.clone()
+        }
+    );
+    Ok(edges::extend(
+        &mut manifest.migrations,
+        &published,
+        version,
+        given,
+    )?)
+}
+
+fn boot_image(
+    args: &ReleaseArgs,
+    inputs: &mut Inputs,
+    hashed: &HashedRoot,
+    observer: Observer<'_>,
+) -> Result<RawImage, Error> {
+    let root_hash = hashed.tree.root_hash();
+    let scan = boot_check::scan(&mut inputs.boot_image, &root_hash, observer)?;
+    ensure!(
+        scan.names_root_hash || args.no_verity_check,
+        RootHashNotInBootSnafu {
+            boot: &args.boot_image,
+            root_hash
+        }
+    );
+    Ok(scan.image)
+}
+
+/// Images and migrations, each complete under its digest.
+fn place_files(
+    args: &ReleaseArgs,
+    inputs: &mut Inputs,
+    hashed: &HashedRoot,
+    boot: RawImage,
+    folder: &TargetsFolder,
+    observer: Observer<'_>,
+) -> Result<(Vec<PlacedTarget>, RawImages), Error> {
+    let names = names::images(&args.variant, &args.arch, &args.version);
+    let root = &hashed.root;
+    let hash = image_file::raw_image_of(&hashed.hash_image);
+    let mut placed = vec![
+        folder.place_image(&names.boot, &mut inputs.boot_image, Some(&boot), observer)?,
+        folder.place_image(&names.root, &mut inputs.root_image, Some(root), observer)?,
+        folder.place_compressed(&names.hash, &hashed.hash_image)?,
+    ];
+    for (name, file) in &mut inputs.migrations {
+        placed.push(folder.place_image(name, file, None, observer)?);
+    }
+    Ok((
+        placed,
+        RawImages {
+            boot,
+            root: *root,
+            hash,
+        },
+    ))
+}
+
+/// The manifest with the release in it; the new ceiling.
+fn add_update(
+    args: &ReleaseArgs,
+    manifest: &mut Manifest,
+    inputs: &Inputs,
+    hashed: &HashedRoot,
+    images: RawImages,
+) -> Result<Version, Error> {
+    let ReleaseArgs {
+        variant,
+        arch,
+        version,
+        ..
+    } = args;
+    let (variant, arch) = (variant.as_str(), arch.as_str());
+    let context = || ManifestSnafu {
+        version: version.clone(),
+    };
+    manifest
+        .add_update(NewUpdate {
+            variant: variant.to_owned(),
+            arch: arch.to_owned(),
+            version: version.clone(),
+            max_version: args.max_version.clone(),
+            images: names::images(&args.variant, &args.arch, version),
+            verity: Some(hashed.tree.facts()),
+            raw_images: Some(images),
+        })
+        .with_context(|_| context())?;
+    if let Some(waves) = &inputs.waves {
+        manifest
+            .set_waves(variant, arch, version, waves)
+            .with_context(|_| context())?;
+    }
+    let added = manifest
+        .updates
+        .last()
+        .expect("an update was added just now");
+    Ok(added.max_version.clone())
+}
+
+/// The targets role to sign: everything published so far, and the new targets.
+fn new_targets(
+    old: Option<Targets>,
+    placed: &[PlacedTarget],
+    now: DateTime<Utc>,
+    inputs: &Inputs,
+) -> Result<Targets, Error> {
+    let mut targets = match old {
+        Some(targets) => targets,
+        None => Targets::new(
+            tuf::SPEC_VERSION.to_owned(),
+            std::num::NonZeroU64::MIN,
+            tuf::expiry(inputs.periods.targets, now)?,
+        ),
+    };
+    tuf::SPEC_VERSION.clone_into(&mut targets.spec_version);
+    targets.delegations = None;
+    targets.targets = metadata::merge_targets(targets.targets, placed, MANIFEST_TARGET)?;
+    Ok(targets)
+}
+
+impl From<Edge> for MigrationSummary {
+    fn from(Edge { from, to, targets }: Edge) -> Self {
+        Self { from, to, targets }
+    }
+}

@@ -1,0 +1,79 @@
+//! Handing the host over to its init system.
+
+use std::io;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::SIGTERM;
+use snafu::{ResultExt, Snafu, ensure};
+
+/// Why this host does not reboot. What was armed stays armed: any later reboot takes it.
+#[derive(Debug, Snafu)]
+#[allow(missing_docs)] // the message says what each field is
+pub enum RebootError {
+    /// SIGTERM cannot be held off.
+    #[snafu(display("holding off SIGTERM"))]
+    Signal { source: io::Error },
+    /// The configured command cannot be started.
+    #[snafu(display("running '{command}' to reboot"))]
+    Spawn { command: String, source: io::Error },
+    /// The configured command says that it failed.
+    #[snafu(display("'{command}' did not start the reboot: {status}"))]
+    Failed { command: String, status: ExitStatus },
+}
+
+/// Runs `command` (a program and its arguments; not empty: checked in the configuration) and waits
+/// for it.
+///
+/// SIGTERM is ignored from here until the process ends: the init system sends it to stop us while
+/// the command is still at work, and a command that dies half-way would leave the reboot undone.
+///
+/// # Errors
+/// Every [`RebootError`].
+pub fn reboot(command: &[String]) -> Result<(), RebootError> {
+    let text = command.join(" ");
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(io::ErrorKind::InvalidInput.into()).context(SpawnSnafu { command: text });
+    };
+    signal_hook::flag::register(SIGTERM, Arc::new(AtomicBool::new(false))).context(SignalSnafu)?;
+    let status = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        // Data goes to stdout, and this is none.
+        .stdout(io::stderr())
+        .status()
+        .context(SpawnSnafu { command: &text })?;
+    ensure!(
+        status.success(),
+        FailedSnafu {
+            command: text,
+            status
+        }
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(command: &[&str]) -> Result<(), String> {
+        let command: Vec<String> = command.iter().map(ToString::to_string).collect();
+        reboot(&command).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_commands_own_word_is_believed() {
+        run(&["true"]).unwrap();
+        assert_eq!(
+            run(&["false"]).unwrap_err(),
+            "'false' did not start the reboot: exit status: 1"
+        );
+        assert_eq!(
+            run(&["/no/such/program", "-r"]).unwrap_err(),
+            "running '/no/such/program -r' to reboot"
+        );
+        assert!(run(&[]).is_err());
+    }
+}

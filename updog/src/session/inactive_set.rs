@@ -1,0 +1,190 @@
+//! The inactive set on its way from rollback set to update: cleared, written, verified, valid.
+//!
+//! Each stage is a type that only the stage before it yields, so that a wrong order does not
+//! compile: nothing is written before the bits are cleared and synced, and only a set whose three
+//! images were read back from the disk can be marked valid.
+
+use semver::Version;
+use signpost::{Command, Force, InactivePartition, PartitionKind, Slot, SlotStore};
+use snafu::ResultExt;
+use update_metadata::{ImageKind, Update};
+
+use super::{ReadBackSnafu, SessionError, StoreSnafu, WriteSnafu};
+use crate::event::Observer;
+use crate::image::read_back::{self, ReadBackError};
+use crate::image::verity::{Tree, TreeBuilder};
+use crate::image::write::{self, Written};
+use crate::repository::{SignedTarget, UpdateRepository};
+
+/// The three partitions of the inactive set, open for writing.
+#[derive(Debug)]
+struct Partitions {
+    boot: InactivePartition,
+    root: InactivePartition,
+    hash: InactivePartition,
+}
+
+/// The signed targets of an update's three images.
+#[derive(Debug)]
+pub(super) struct ImageTargets {
+    /// Of the boot image.
+    pub(super) boot: SignedTarget,
+    /// Of the root image.
+    pub(super) root: SignedTarget,
+    /// Of the hash image.
+    pub(super) hash: SignedTarget,
+}
+
+/// The inactive set with no boot bit set, on the disk too.
+#[derive(Debug)]
+pub(super) struct ClearedSet<'a> {
+    store: &'a mut SlotStore,
+    partitions: Partitions,
+    slot: Slot,
+}
+
+/// All three images are on the disk, synced, from streams that were the signed ones.
+#[derive(Debug)]
+pub(super) struct WrittenSet<'a> {
+    cleared: ClearedSet<'a>,
+    version: Version,
+    boot: Written,
+    root: Written,
+    hash: Written,
+    tree: Tree,
+}
+
+/// All three images were read back and are what was signed.
+#[derive(Debug)]
+pub(super) struct VerifiedSet<'a> {
+    store: &'a mut SlotStore,
+}
+
+/// The partition that an image goes to.
+pub(super) fn partition_kind(kind: ImageKind) -> PartitionKind {
+    match kind {
+        ImageKind::Boot => PartitionKind::Boot,
+        ImageKind::Root => PartitionKind::Root,
+        ImageKind::Hash => PartitionKind::Hash,
+    }
+}
+
+impl<'a> ClearedSet<'a> {
+    /// Looks whether the partitions are free, clears the bits, then opens the partitions for
+    /// writing; [`SlotStore`] opens none of a set that could boot.
+    ///
+    /// # Errors
+    /// Every failure and refusal of `clear-inactive`, and when a partition is in use.
+    pub(super) fn clear(store: &'a mut SlotStore) -> Result<Self, SessionError> {
+        store.check_inactive_unused().context(StoreSnafu)?;
+        store
+            .run(Command::ClearInactive, &Force::No)
+            .context(StoreSnafu)?;
+        let open = |kind| store.open_inactive(kind).context(StoreSnafu);
+        let partitions = Partitions {
+            boot: open(PartitionKind::Boot)?,
+            root: open(PartitionKind::Root)?,
+            hash: open(PartitionKind::Hash)?,
+        };
+        let slot = store.inactive();
+        Ok(Self {
+            store,
+            partitions,
+            slot,
+        })
+    }
+
+    /// Writes the images of `update`. The hash image comes first: it says how the root image is
+    /// to be hashed while it streams.
+    ///
+    /// # Errors
+    /// Every [`SessionError::Write`], and [`SessionError::ReadBack`] for a hash image that is not
+    /// one. The set stays cleared.
+    pub(super) fn write(
+        self,
+        update: &Update,
+        targets: &ImageTargets,
+        repository: &UpdateRepository,
+        observer: &dyn Observer,
+    ) -> Result<WrittenSet<'a>, SessionError> {
+        let version = &update.version;
+        let slot = self.slot;
+        let Partitions { boot, root, hash } = &self.partitions;
+        let put = |kind, target, partition, tree: Option<&mut TreeBuilder>| {
+            let signed = update.raw_images.as_ref().map(|images| images.get(kind));
+            write::write(
+                kind,
+                repository.open(target),
+                partition,
+                signed,
+                tree,
+                observer,
+            )
+            .with_context(|_| WriteSnafu {
+                version: version.clone(),
+                slot,
+            })
+        };
+        let in_set = |_: &mut ReadBackError| ReadBackSnafu {
+            version: version.clone(),
+            slot,
+        };
+
+        let written_hash = put(ImageKind::Hash, &targets.hash, hash, None)?;
+        let mut tree = TreeBuilder::new(read_back::geometry(hash).with_context(in_set)?);
+        let written_root = put(ImageKind::Root, &targets.root, root, Some(&mut tree))?;
+        let tree = tree
+            .finish()
+            .map_err(|source| ReadBackError::Tree { source });
+        let tree = tree.with_context(in_set)?;
+        Ok(WrittenSet {
+            version: version.clone(),
+            boot: put(ImageKind::Boot, &targets.boot, boot, None)?,
+            root: written_root,
+            hash: written_hash,
+            tree,
+            cleared: self,
+        })
+    }
+}
+
+impl<'a> WrittenSet<'a> {
+    /// Reads everything back from the disk and compares: each image with what was written, the
+    /// hash image with the tree of the root image, the tree with the facts of the manifest.
+    ///
+    /// # Errors
+    /// [`SessionError::ReadBack`]. The set stays cleared.
+    pub(super) fn read_back(
+        self,
+        update: &Update,
+        observer: &dyn Observer,
+    ) -> Result<VerifiedSet<'a>, SessionError> {
+        let Partitions { boot, root, hash } = &self.cleared.partitions;
+        let verify = || {
+            read_back::verify(&self.hash, hash, observer)?;
+            read_back::verify_tree(&self.tree, &self.hash, hash, update.verity.as_ref())?;
+            read_back::verify(&self.root, root, observer)?;
+            read_back::verify(&self.boot, boot, observer)
+        };
+        verify().context(ReadBackSnafu {
+            version: self.version,
+            slot: self.cleared.slot,
+        })?;
+        Ok(VerifiedSet {
+            store: self.cleared.store,
+        })
+    }
+}
+
+impl VerifiedSet<'_> {
+    /// Lets the set be tried once.
+    ///
+    /// # Errors
+    /// [`SessionError::Store`]; the set stays cleared, or is valid, as the table then says.
+    pub(super) fn mark_valid(self) -> Result<(), SessionError> {
+        self.store
+            .run(Command::MarkInactiveValid, &Force::No)
+            .context(StoreSnafu)?;
+        Ok(())
+    }
+}

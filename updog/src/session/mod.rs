@@ -1,0 +1,156 @@
+//! What an operator can have done to this host: find an update, write it, arm it, take it back.
+//!
+//! The order of effects, cheapest failure first:
+//!
+//! 1. take the lock, read the table, refuse while the running set is not marked successful;
+//! 2. refresh the repository, choose, look up every target, compare sizes with the partitions;
+//! 3. cache migrations and metadata for the next boot;
+//! 4. clear the inactive set's boot bits, and sync them to the disk;
+//! 5. write hash, root and boot image, sync each, read each back and compare;
+//! 6. mark the set valid; then, for an update, let it boot next.
+//!
+//! A failure up to 3 leaves the disk as it was. A failure or power cut from 4 on leaves the
+//! inactive set unbootable and the running set untouched. Either way the same command, run again,
+//! does the whole job.
+
+mod activate;
+mod choose;
+mod inactive_set;
+mod prepare;
+
+use semver::Version;
+use signpost::SlotStore;
+use signpost::store::Error as StoreError;
+use snafu::{ResultExt, Snafu};
+
+pub use self::activate::{apply, reboot, revert};
+pub use self::choose::{Choice, choose};
+pub use self::prepare::{Outcome, prepare, update};
+use crate::env::{Env, HostError};
+use crate::exit::Exit;
+use crate::image::read_back::ReadBackError;
+use crate::image::write::WriteError;
+use crate::lock::{LockError, SessionLock};
+use crate::reboot::RebootError;
+use crate::repository::RepositoryError;
+use crate::repository::cache::CacheError;
+
+/// Why a session ended without doing what was asked.
+#[derive(Debug, Snafu)]
+#[allow(missing_docs)] // the message says what each field is
+pub enum SessionError {
+    /// Another session is at work.
+    #[snafu(display("nothing was changed"))]
+    Lock { source: LockError },
+    /// The running system is not known.
+    #[snafu(display("choosing an update"))]
+    Host { source: HostError },
+    /// The repository cannot be used.
+    #[snafu(display("looking for an update"))]
+    Repository { source: RepositoryError },
+    /// The boot bits cannot be read or changed.
+    #[snafu(display("handling the partition sets"))]
+    Store { source: StoreError },
+    /// There would be no way back.
+    #[snafu(display(
+        "the running set {slot} has not been marked successful: the other set is the only way back, \
+         and is not overwritten"
+    ))]
+    NotYetGood { slot: signpost::Slot },
+    /// The image cannot fit.
+    #[snafu(display(
+        "the {kind} image of {version} has {length} bytes, its partition {partition} only {limit}"
+    ))]
+    DoesNotFit {
+        kind: update_metadata::ImageKind,
+        version: Version,
+        length: u64,
+        partition: String,
+        limit: u64,
+    },
+    /// The manifest contradicts itself.
+    #[snafu(display("the manifest says of {version} that {what}"))]
+    Inconsistent { version: Version, what: String },
+    /// No migrations lead to the update.
+    #[snafu(display("preparing the migration of settings"))]
+    Migration {
+        source: update_metadata::MissingMigration,
+    },
+    /// The migrations cannot be cached.
+    #[snafu(display("preparing the migration of settings"))]
+    Cache { source: CacheError },
+    /// An image cannot be written.
+    #[snafu(display("writing {version} to set {slot}"))]
+    Write {
+        version: Version,
+        slot: signpost::Slot,
+        source: WriteError,
+    },
+    /// The disk does not hold what was written.
+    #[snafu(display("verifying {version} in set {slot}"))]
+    ReadBack {
+        version: Version,
+        slot: signpost::Slot,
+        source: ReadBackError,
+    },
+    /// The reboot did not start.
+    #[snafu(display("rebooting"))]
+    Reboot { source: RebootError },
+}
+
+impl SessionError {
+    /// How a program ends that meets this.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Lock {
+                source: LockError::Held { .. },
+            }
+            | Self::NotYetGood { .. } => Exit::Refused,
+            Self::Store { source } if source.refusal().is_some() => Exit::Refused,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// What the operator can do next, where that is known.
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Self::Repository { .. } => Some(
+                "nothing was written to the partition sets; once the repository can be reached and \
+                 is good, run the command again"
+                    .into(),
+            ),
+            Self::Lock { .. } => Some("wait until it is done, then run the command again".into()),
+            Self::NotYetGood { .. } => Some(
+                "once this boot is known to be good, run: signpost mark-successful-boot".into(),
+            ),
+            Self::Store { source } => source.advice().map(str::to_owned),
+            Self::Write { slot, .. } | Self::ReadBack { slot, .. } => Some(format!(
+                "set {slot} cannot boot and the running set is untouched; run the command again to \
+                 start over"
+            )),
+            Self::Reboot { .. } => {
+                Some("the boot bits are set: any reboot takes the new set".into())
+            }
+            Self::DoesNotFit { .. } => Some(
+                "partitions cannot grow in place: the publisher must make the image smaller".into(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// The lock, and the disk as it is under it.
+struct Locked {
+    _lock: SessionLock,
+    store: SlotStore,
+}
+
+impl Locked {
+    fn take(env: &Env, verb: &str) -> Result<Self, SessionError> {
+        let config = &env.config;
+        let lock = SessionLock::take(&config.lock_file, verb, env.now).context(LockSnafu)?;
+        let store = SlotStore::open(&config.disk, config.active, signpost::Access::ReadWrite)
+            .context(StoreSnafu)?;
+        Ok(Self { _lock: lock, store })
+    }
+}

@@ -1,0 +1,14 @@
+//! The program `updata`, as a publisher runs it: every verb, and what each refuses.
+
+// Clippy exempts tests from this lint, but not the functions that they share.
+#![allow(clippy::unwrap_used)]
+
+mod lab;
+
+mod disk;
+mod keys;
+mod manifest;
+mod release;
+mod release_interrupted;
+mod release_refused;
+mod verity;
