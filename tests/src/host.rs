@@ -170,22 +170,30 @@ impl Host {
         })
     }
 
-    /// The disk's bytes from the start of a partition on, 8 MiB at most.
+    /// Where a partition starts on the disk.
     ///
     /// # Panics
-    /// When `signpost` or the file does not say.
-    pub fn partition(&self, set: &str, kind: &str) -> Vec<u8> {
+    /// When `signpost` does not say.
+    pub fn offset(&self, set: &str, kind: &str) -> u64 {
         let status = self.signpost(&["status", "--json"]).done().json();
         let name = status["sets"][set][kind]
             .as_str()
             .expect("a partition's name")
             .to_owned();
-        let (file, offset) = name.rsplit_once('@').expect("a partition of a file");
-        let mut file = fs::File::open(file).expect("the disk");
-        file.seek(SeekFrom::Start(offset.parse().expect("an offset")))
+        let (_, offset) = name.rsplit_once('@').expect("a partition of a file");
+        offset.parse().expect("an offset")
+    }
+
+    /// The disk's bytes from the start of a partition on, 8 MiB at most.
+    ///
+    /// # Panics
+    /// When the file cannot be read.
+    pub fn partition(&self, set: &str, kind: &str) -> Vec<u8> {
+        let mut disk = fs::File::open(self.disk()).expect("the disk");
+        disk.seek(SeekFrom::Start(self.offset(set, kind)))
             .expect("an offset inside");
         let mut bytes = Vec::new();
-        file.take(8 << 20)
+        disk.take(8 << 20)
             .read_to_end(&mut bytes)
             .expect("the partition");
         bytes

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::event::Observer;
 use crate::os_release::{self, OsRelease, OsReleaseError};
 use crate::repository::RepositorySettings;
+use crate::sets::{FactsStore, Verified};
 
 /// The outside of a session: settings, the time of the run, and who looks on.
 pub struct Env {
@@ -15,6 +16,8 @@ pub struct Env {
     pub config: Config,
     /// The one time of this run.
     pub now: DateTime<Utc>,
+    /// Which boot this is; empty where the kernel does not say.
+    pub boot_id: String,
     /// Sees what happens.
     pub observer: Box<dyn Observer>,
 }
@@ -39,6 +42,19 @@ impl Env {
             version: os.version,
             seed: self.config.seed,
         })
+    }
+
+    /// The records of what the sets hold.
+    pub fn facts(&self) -> FactsStore {
+        FactsStore::new(&self.config.state_dir)
+    }
+
+    /// The mark of a verification in this run.
+    pub fn verified_now(&self) -> Verified {
+        Verified {
+            at: self.now,
+            boot_id: self.boot_id.clone(),
+        }
     }
 
     /// How the repository is reached by `host`. Every request tells version and seed, so that a

@@ -8,6 +8,7 @@
 //! Decisions are pure and live in `update-metadata`, `signpost` and [`image::verity`]; what touches
 //! network, disk, clock or processes sits behind small ports gathered in [`env::Env`].
 
+pub mod boot_id;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -24,3 +25,4 @@ pub mod reboot;
 pub mod render;
 pub mod repository;
 pub mod session;
+pub mod sets;

@@ -53,3 +53,12 @@ Examples:
   updog update --image 1.3.0      go to exactly this version, also an older one
 
 Nothing to update is no failure: exit code 0, and a word on stderr.";
+
+pub(super) const VERIFY: &str = "\
+Examples:
+  updog verify                    the set that does not run: would a rollback find it whole?
+  updog verify --set active       the running set
+  updog verify --set B --json
+
+Reads every byte from the disk. Exit code 1 when the set is damaged, with the first bad block of each
+image, its partition and offset.";

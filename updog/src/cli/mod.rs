@@ -4,6 +4,7 @@ mod activate;
 mod check_update;
 mod help;
 mod printer;
+mod verify;
 mod write;
 
 use std::path::PathBuf;
@@ -15,12 +16,12 @@ use tracing::level_filters::LevelFilter;
 use update_metadata::WaveCheck;
 
 use self::printer::Printer;
-use crate::clock;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::env::Env;
 use crate::exit::{Exit, chain};
 use crate::render::{Drawing, Renderer};
-use crate::session::{Choice, SessionError};
+use crate::session::{Choice, SessionError, WhichSet};
+use crate::{boot_id, clock};
 
 /// Updates this host from a signed repository, into the partition set that is not running.
 #[derive(Debug, Parser)]
@@ -84,6 +85,13 @@ enum Verb {
     /// prepare, then update-apply
     #[command(after_help = help::UPDATE)]
     Update,
+    /// Read a whole set and compare it with what was signed of it; needs no network
+    #[command(after_help = help::VERIFY)]
+    Verify {
+        /// A, B, active or inactive
+        #[arg(long, value_name = "SET", default_value = "inactive", value_parser = verify::parse_set)]
+        set: WhichSet,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -152,6 +160,7 @@ fn dispatch(cli: &Cli, renderer: &Renderer) -> Result<Exit, CliError> {
     let env = Env {
         config,
         now: clock::now(),
+        boot_id: boot_id::read(),
         observer,
     };
     let printer = Printer::new(options.json);
@@ -171,6 +180,7 @@ fn dispatch(cli: &Cli, renderer: &Renderer) -> Result<Exit, CliError> {
         Verb::Update => write::update(&env, &choice, options.reboot, printer),
         Verb::UpdateApply => activate::apply(&env, options.reboot),
         Verb::UpdateRevert => activate::revert(&env),
+        Verb::Verify { set } => verify::verify(&env, set, printer),
     }
 }
 

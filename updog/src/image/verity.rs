@@ -238,6 +238,12 @@ impl Geometry {
         Ok(())
     }
 
+    /// The root hash, if `top` is the tree's one top block, or the one data block of an image that
+    /// has no more.
+    pub fn hash_of_top(&self, top: &[u8]) -> Digest {
+        Digest::from(self.hash(top))
+    }
+
     /// `salt || block`, hashed.
     fn hash(&self, block: &[u8]) -> [u8; DIGEST_BYTES] {
         let mut hasher = Sha256::new();

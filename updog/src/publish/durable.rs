@@ -165,9 +165,7 @@ pub fn create_dir_all(path: &Path) -> Result<(), DurableError> {
 
 /// Makes renames in `path` durable.
 pub fn sync_dir(path: &Path) -> Result<(), DurableError> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .context(SyncDirSnafu { path })
+    crate::durable::sync_dir(path).context(SyncDirSnafu { path })
 }
 
 /// The folder that holds `path`; the current one for a bare name.

@@ -12,6 +12,7 @@ use snafu::{ResultExt, Snafu, ensure};
 use update_metadata::{Digest, RawImage};
 
 use super::event::{Observer, Watched};
+use crate::digest;
 
 const CHUNK_BYTES: usize = 1 << 20;
 const LZ4_FRAME_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
@@ -120,21 +121,8 @@ impl ImageFile {
 
 /// Length and digest of everything that is left to read.
 pub fn raw_image(reader: &mut impl Read) -> io::Result<RawImage> {
-    let mut buffer = vec![0; CHUNK_BYTES];
-    let mut hasher = Sha256::new();
-    let mut total = 0_u64;
-    loop {
-        let length = read_some(reader, &mut buffer)?;
-        if length == 0 {
-            let sha256 = Digest::from(<[u8; 32]>::from(hasher.finalize()));
-            return Ok(RawImage {
-                length: total,
-                sha256,
-            });
-        }
-        hasher.update(&buffer[..length]);
-        total += u64::try_from(length).expect("a buffer's length fits in 64 bits");
-    }
+    let (length, sha256) = digest::of_reader(reader)?;
+    Ok(RawImage { length, sha256 })
 }
 
 /// Length and digest of bytes in memory.
@@ -154,22 +142,20 @@ fn each_chunk<E: From<ImageFileError>>(
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut total = 0_u64;
     loop {
-        let length = read_some(reader, &mut buffer).context(ReadSnafu { path })?;
-        if length == 0 {
-            return Ok(total);
-        }
+        let length = match reader.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(source) => {
+                return Err(ImageFileError::Read {
+                    path: path.to_path_buf(),
+                    source,
+                }
+                .into());
+            }
+        };
         total += u64::try_from(length).expect("a buffer's length fits in 64 bits");
         sink(&buffer[..length])?;
-    }
-}
-
-/// A read that a signal does not end.
-fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match reader.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
     }
 }
 

@@ -11,7 +11,7 @@
 pub mod cache;
 mod target;
 pub mod transport;
-mod trust;
+pub mod trust;
 
 use std::error::Error;
 use std::path::PathBuf;

@@ -7,14 +7,16 @@
 use semver::Version;
 use signpost::{Command, Force, InactivePartition, PartitionKind, Slot, SlotStore};
 use snafu::ResultExt;
-use update_metadata::{ImageKind, Update};
+use update_metadata::{ImageKind, RawImage, Update, Verity};
 
-use super::{ReadBackSnafu, SessionError, StoreSnafu, WriteSnafu};
+use super::{FactsSnafu, ReadBackSnafu, SessionError, StoreSnafu, WriteSnafu};
+use crate::env::Env;
 use crate::event::Observer;
 use crate::image::read_back::{self, ReadBackError};
 use crate::image::verity::{Tree, TreeBuilder};
 use crate::image::write::{self, Written};
 use crate::repository::{SignedTarget, UpdateRepository};
+use crate::sets::{ImageFacts, SetFacts};
 
 /// The three partitions of the inactive set, open for writing.
 #[derive(Debug)]
@@ -58,6 +60,9 @@ pub(super) struct WrittenSet<'a> {
 #[derive(Debug)]
 pub(super) struct VerifiedSet<'a> {
     store: &'a mut SlotStore,
+    slot: Slot,
+    verity: Verity,
+    images: ImageFacts,
 }
 
 /// The partition that an image goes to.
@@ -92,6 +97,11 @@ impl<'a> ClearedSet<'a> {
             partitions,
             slot,
         })
+    }
+
+    /// The set that is cleared.
+    pub(super) fn slot(&self) -> Slot {
+        self.slot
     }
 
     /// Writes the images of `update`. The hash image comes first: it says how the root image is
@@ -170,18 +180,39 @@ impl<'a> WrittenSet<'a> {
             version: self.version,
             slot: self.cleared.slot,
         })?;
+        let facts = |written: &Written| RawImage {
+            length: written.length,
+            sha256: written.sha256,
+        };
         Ok(VerifiedSet {
+            slot: self.cleared.slot,
+            verity: self.tree.facts(),
+            images: ImageFacts {
+                boot: facts(&self.boot),
+                root: facts(&self.root),
+                hash: facts(&self.hash),
+            },
             store: self.cleared.store,
         })
     }
 }
 
 impl VerifiedSet<'_> {
-    /// Lets the set be tried once.
+    /// Records what the set holds, then lets it be tried once.
     ///
     /// # Errors
-    /// [`SessionError::Store`]; the set stays cleared, or is valid, as the table then says.
-    pub(super) fn mark_valid(self) -> Result<(), SessionError> {
+    /// [`SessionError::Facts`]; [`SessionError::Store`], after which the set is still cleared, or
+    /// valid, as the table says.
+    pub(super) fn mark_valid(self, update: &Update, env: &Env) -> Result<(), SessionError> {
+        let facts = SetFacts::new(
+            update.variant.clone(),
+            update.arch.clone(),
+            update.version.clone(),
+            self.verity,
+            self.images,
+            env.verified_now(),
+        );
+        env.facts().save(self.slot, &facts).context(FactsSnafu)?;
         self.store
             .run(Command::MarkInactiveValid, &Force::No)
             .context(StoreSnafu)?;

@@ -17,6 +17,7 @@ mod activate;
 mod choose;
 mod inactive_set;
 mod prepare;
+mod verify;
 
 use semver::Version;
 use signpost::SlotStore;
@@ -26,6 +27,7 @@ use snafu::{ResultExt, Snafu};
 pub use self::activate::{apply, reboot, revert};
 pub use self::choose::{Choice, choose};
 pub use self::prepare::{Outcome, prepare, update};
+pub use self::verify::{Verification, WhichSet, verify};
 use crate::env::{Env, HostError};
 use crate::exit::Exit;
 use crate::image::read_back::ReadBackError;
@@ -34,6 +36,7 @@ use crate::lock::{LockError, SessionLock};
 use crate::reboot::RebootError;
 use crate::repository::RepositoryError;
 use crate::repository::cache::CacheError;
+use crate::sets::{FactsError, Finding, KnownError, VerifyError};
 
 /// Why a session ended without doing what was asked.
 #[derive(Debug, Snafu)]
@@ -93,6 +96,30 @@ pub enum SessionError {
         slot: signpost::Slot,
         source: ReadBackError,
     },
+    /// The record of a set cannot be written.
+    #[snafu(display("recording what the set holds"))]
+    Facts { source: FactsError },
+    /// What a set holds cannot be looked up.
+    #[snafu(display("finding out what the set holds"))]
+    Known { source: KnownError },
+    /// Nothing is known of what a set holds.
+    #[snafu(display(
+        "what set {slot} holds is not known: there is no record of it, and no cached manifest lists \
+         its root hash"
+    ))]
+    NotKnown { slot: signpost::Slot },
+    /// A set cannot be verified.
+    #[snafu(display("verifying set {slot}"))]
+    Verify {
+        slot: signpost::Slot,
+        source: VerifyError,
+    },
+    /// A set does not hold what was written to it.
+    #[snafu(display("set {slot} is damaged: {}", list(findings)))]
+    Damaged {
+        slot: signpost::Slot,
+        findings: Vec<Finding>,
+    },
     /// The reboot did not start.
     #[snafu(display("rebooting"))]
     Reboot { source: RebootError },
@@ -128,6 +155,14 @@ impl SessionError {
                 "set {slot} cannot boot and the running set is untouched; run the command again to \
                  start over"
             )),
+            Self::Damaged { .. } => {
+                Some("it was not armed; write it again with: updog prepare".into())
+            }
+            Self::NotKnown { .. } => Some(
+                "sets are recorded when they are written; updog prepare also caches the manifest, \
+                 which knows every published version"
+                    .into(),
+            ),
             Self::Reboot { .. } => {
                 Some("the boot bits are set: any reboot takes the new set".into())
             }
@@ -137,6 +172,14 @@ impl SessionError {
             _ => None,
         }
     }
+}
+
+fn list(findings: &[Finding]) -> String {
+    findings
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// The lock, and the disk as it is under it.

@@ -8,8 +8,8 @@ use super::activate;
 use super::choose::{Choice, Offer, choose};
 use super::inactive_set::{ClearedSet, ImageTargets, partition_kind};
 use super::{
-    CacheSnafu, DoesNotFitSnafu, InconsistentSnafu, Locked, MigrationSnafu, NotYetGoodSnafu,
-    RepositorySnafu, SessionError, StoreSnafu,
+    CacheSnafu, DoesNotFitSnafu, FactsSnafu, InconsistentSnafu, Locked, MigrationSnafu,
+    NotYetGoodSnafu, RepositorySnafu, SessionError, StoreSnafu,
 };
 use crate::env::Env;
 use crate::event::{Event, Step};
@@ -42,7 +42,7 @@ pub fn update(env: &Env, choice: &Choice) -> Result<Outcome, SessionError> {
     let mut locked = Locked::take(env, "update")?;
     let outcome = prepare_locked(env, choice, &mut locked)?;
     if let Outcome::Written(_) = outcome {
-        activate::arm(&mut locked.store)?;
+        activate::arm(env, &mut locked.store)?;
     }
     Ok(outcome)
 }
@@ -83,10 +83,12 @@ fn prepare_locked(
     check_sizes(&update, locked)?;
     cache_migrations(env, &offer, &update)?;
 
-    ClearedSet::clear(&mut locked.store)?
+    let cleared = ClearedSet::clear(&mut locked.store)?;
+    env.facts().forget(cleared.slot()).context(FactsSnafu)?;
+    cleared
         .write(&update, &targets, &offer.repository, env.observer.as_ref())?
         .read_back(&update, env.observer.as_ref())?
-        .mark_valid()?;
+        .mark_valid(&update, env)?;
     Ok(Outcome::Written(update))
 }
 

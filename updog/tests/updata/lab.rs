@@ -7,7 +7,7 @@ use std::process::Command;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use tough::schema::Target;
+use tough::schema::{RoleType, Root, Signed, Target};
 use tough::{
     ExpirationEnforcement, FilesystemTransport, IntoVec as _, Repository, RepositoryLoader,
 };
@@ -16,6 +16,7 @@ use updog::publish::keys::{self, KeysNewArgs};
 use updog::publish::period::Period;
 use updog::publish::release::{self, ReleaseArgs, ReleaseOutcome};
 use updog::publish::root::{self, RootNewArgs};
+use updog::publish::{keyring, tuf};
 use url::Url;
 
 /// A temporary folder; every path that the program is given is relative to it.
@@ -149,6 +150,20 @@ impl Lab {
     #[track_caller]
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.ok(&[args, &["--json"]].concat())).unwrap()
+    }
+
+    /// Replaces `root.json` by its successor `versions` later, signed by the root keys in `keys`.
+    pub(crate) fn next_root(&self, versions: u64, keys: &str) {
+        let mut root: Signed<Root> = serde_json::from_slice(&self.read("root.json")).unwrap();
+        let keys = keyring::read(&self.path(keys), &[RoleType::Root]).unwrap();
+        root.signed.version = root.signed.version.checked_add(versions).unwrap();
+        for key in &keys {
+            root.signed.keys.insert(key.id.clone(), key.public.clone());
+        }
+        let ids = keys.iter().map(|key| key.id.clone()).collect();
+        root.signed.roles.get_mut(&RoleType::Root).unwrap().keyids = ids;
+        let signed = block_on(tuf::sign(root.signed.clone(), &root.signed, &keys)).unwrap();
+        self.write("root.json", signed.buffer());
     }
 
     /// The arguments of a release of the present images.

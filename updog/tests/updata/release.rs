@@ -207,6 +207,23 @@ fn a_second_release_carries_the_first_one_on() {
 }
 
 #[test]
+fn a_new_root_role_joins_the_chain_that_hosts_follow() {
+    let lab = Lab::publisher(now());
+    lab.ok(&release_line("1.0.0"));
+    let shipped = lab.read("root.json");
+    lab.next_root(1, "keys");
+    lab.ok(&release_line("1.1.0"));
+    assert_eq!(
+        lab.read("repo/demo/x86_64/2.root.json"),
+        lab.read("root.json")
+    );
+    lab.write("root.json", shipped);
+    let published = lab.load(Safe);
+    assert_eq!(published.repository.root().signed.version.get(), 2);
+    assert_eq!(versions(&published), ["1.0.0", "1.1.0"]);
+}
+
+#[test]
 fn migrations_are_named_after_their_version_and_published_compressed() {
     let lab = Lab::publisher(now());
     lab.ok(&release_line("1.0.0"));

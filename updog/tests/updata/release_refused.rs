@@ -183,6 +183,42 @@ fn another_root_role_of_the_same_version_is_refused() {
 }
 
 #[test]
+fn an_older_root_role_than_the_published_one_is_refused() {
+    let lab = published();
+    let old = lab.read("root.json");
+    lab.next_root(1, "keys");
+    lab.ok(&release_line("1.1.0"));
+    lab.write("root.json", old);
+    lab.updata(&release_line("1.2.0")).ends_with(
+        1,
+        "updata: the repository's root role is at version 2, root.json is at 1; \
+         give --root-role the newest one",
+    );
+}
+
+#[test]
+fn a_root_role_that_hosts_cannot_get_to_is_refused() {
+    let lab = published();
+    let before = snapshot(&lab);
+    let first = lab.read("root.json");
+    lab.next_root(2, "keys");
+    lab.updata(&release_line("1.1.0")).ends_with(
+        1,
+        "updata: root.json is version 3, but repo/demo/x86_64/2.root.json is not published; \
+         publish every version of the root role",
+    );
+    lab.write("root.json", first);
+    lab.ok(&["keys", "new", "--out", "strangers"]);
+    lab.next_root(1, "strangers");
+    lab.updata(&release_line("1.1.0")).says(
+        1,
+        "updata: hosts would not accept root.json: it is not signed by enough root keys of \
+         repo/demo/x86_64/1.root.json: ",
+    );
+    assert!(snapshot(&lab) == before);
+}
+
+#[test]
 fn metadata_that_somebody_changed_are_not_extended() {
     let lab = published();
     let path = "repo/demo/x86_64/timestamp.json";

@@ -43,6 +43,27 @@ pub enum ExistingError {
         given: u64,
         published: u64,
     },
+    /// Hosts follow the chain of root roles one version at a time.
+    #[snafu(display(
+        "{} is version {given}, but {} is not published; publish every version of the root role",
+        path.display(), previous.display()
+    ))]
+    RootGap {
+        path: PathBuf,
+        given: u64,
+        previous: PathBuf,
+    },
+    /// Hosts that have the version before would refuse this one.
+    #[snafu(display(
+        "hosts would not accept {}: it is not signed by enough root keys of {}",
+        path.display(), previous.display()
+    ))]
+    RootNotFollowing {
+        path: PathBuf,
+        previous: PathBuf,
+        #[snafu(source(from(tough::schema::Error, Box::new)))]
+        source: Box<tough::schema::Error>,
+    },
     /// The published metadata do not verify.
     #[snafu(display(
         "the metadata in {} do not verify against {}; give the root role that they were signed under",
@@ -76,7 +97,7 @@ pub enum ExistingError {
     /// The manifest is none.
     #[snafu(display("the published {MANIFEST_TARGET} is not a manifest"))]
     Manifest { source: ManifestError },
-    /// The runtime did not start.
+    /// A published root role cannot be read, or the runtime did not start.
     #[snafu(transparent)]
     Tuf { source: TufError },
 }
@@ -109,6 +130,7 @@ impl Existing {
         if !folders.metadata.join("timestamp.json").exists() {
             return Ok(Self::default());
         }
+        ensure_follows(&folders.metadata, root)?;
         tuf::block_on(load(folders, root))?
     }
 }
@@ -196,6 +218,29 @@ fn refuse_other_root(folder: &Path, root: &RootFile) -> Result<(), ExistingError
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(source).context(ReadSnafu { path: published }),
     }
+}
+
+/// A root role that is not published yet must be one that hosts get to from the one before.
+fn ensure_follows(folder: &Path, root: &RootFile) -> Result<(), ExistingError> {
+    let given = root.root().version.get();
+    if given == 1 || folder.join(root_name(root)).exists() {
+        return Ok(());
+    }
+    let path = &root.path;
+    let previous = folder.join(format!("{}.root.json", given - 1));
+    ensure!(
+        previous.exists(),
+        RootGapSnafu {
+            path,
+            given,
+            previous
+        }
+    );
+    let before = RootFile::read(&previous)?;
+    before
+        .root()
+        .verify_role(&root.signed)
+        .context(RootNotFollowingSnafu { path, previous })
 }
 
 /// `N.root.json`.

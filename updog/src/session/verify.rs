@@ -1,0 +1,78 @@
+//! `verify`: a set against what was signed of it. No network.
+
+use signpost::{Slot, SlotStore};
+use snafu::{OptionExt, ResultExt};
+
+use super::{FactsSnafu, KnownSnafu, Locked, NotKnownSnafu, SessionError, VerifySnafu};
+use crate::env::Env;
+use crate::sets::{self, Finding, SetFacts};
+
+/// Which set an operator means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhichSet {
+    /// By its name.
+    Named(Slot),
+    /// The running one.
+    Active,
+    /// The other one.
+    Inactive,
+}
+
+/// A set, what it should hold, and what is wrong with it.
+#[derive(Debug)]
+pub struct Verification {
+    /// The set.
+    pub slot: Slot,
+    /// What was signed.
+    pub facts: SetFacts,
+    /// The first thing that is wrong with each image; none when every byte is right.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads the whole set and compares it with its facts. A set that is good is recorded as verified
+/// now.
+///
+/// # Errors
+/// [`SessionError::NotKnown`] when nothing was signed of what the set holds, as far as this host
+/// knows; a damaged set is no error here.
+pub fn verify(env: &Env, which: WhichSet) -> Result<Verification, SessionError> {
+    let locked = Locked::take(env, "verify")?;
+    let store = &locked.store;
+    let slot = match which {
+        WhichSet::Named(slot) => slot,
+        WhichSet::Active => store.active(),
+        WhichSet::Inactive => store.inactive(),
+    };
+    let facts = known_facts(env, store, slot)?.context(NotKnownSnafu { slot })?;
+    let findings = verify_set(env, store, slot, facts.clone())?;
+    Ok(Verification {
+        slot,
+        facts,
+        findings,
+    })
+}
+
+/// What is known of `slot`.
+pub(super) fn known_facts(
+    env: &Env,
+    store: &SlotStore,
+    slot: Slot,
+) -> Result<Option<SetFacts>, SessionError> {
+    sets::known(store, slot, &env.facts(), &env.config.migrations_dir).context(KnownSnafu)
+}
+
+/// Verifies `slot`, and records that it was good.
+pub(super) fn verify_set(
+    env: &Env,
+    store: &SlotStore,
+    slot: Slot,
+    mut facts: SetFacts,
+) -> Result<Vec<Finding>, SessionError> {
+    let findings =
+        sets::verify(store, slot, &facts, env.observer.as_ref()).context(VerifySnafu { slot })?;
+    if findings.is_empty() {
+        facts.verified = env.verified_now();
+        env.facts().save(slot, &facts).context(FactsSnafu)?;
+    }
+    Ok(findings)
+}

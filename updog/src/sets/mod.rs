@@ -1,0 +1,15 @@
+//! What the partition sets hold, by signed facts: recorded when a set is written, matched against
+//! the disk whenever they are used.
+//!
+//! A set is known by its dm-verity root hash, recomputed from what is on the disk in milliseconds.
+//! So a stale or copied record is never believed, and a lost one costs no more than the knowledge.
+
+mod facts;
+mod identity;
+mod known;
+mod verify;
+
+pub use self::facts::{FactsError, FactsStore, ImageFacts, SetFacts, Verified};
+pub use self::identity::{IdentityError, root_hash};
+pub use self::known::{KnownError, known};
+pub use self::verify::{Finding, VerifyError, verify};
