@@ -339,6 +339,8 @@ impl Tour {
                  migrations_dir = \"{host}/migrations\"\n\
                  lock_file = \"{host}/run/lock\"\n\
                  disk = \"{host}/disk.img\"\n\
+                 # This machine is not the one that is updated.\n\
+                 reboot_command = [\"echo\", \"here the host would reboot\"]\n\
                  # On a file nobody can ask the kernel which set runs.\n\
                  active = \"{active}\"\n"
             ),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -120,6 +121,16 @@ impl Host {
     pub fn updog(&self, arguments: &[&str]) -> Ran {
         let config = self.path("updog.toml").display().to_string();
         programs::run("updog", [&["--config", &config], arguments].concat())
+    }
+
+    /// The same, to be run by the caller.
+    pub fn updog_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(programs::path("updog"));
+        command
+            .arg("--config")
+            .arg(self.path("updog.toml"))
+            .args(arguments);
+        command
     }
 
     /// Runs `signpost` on this host's disk.

@@ -35,6 +35,8 @@ pub enum Fault {
     Append(Vec<u8>),
     /// Sends the whole file where a part was asked for.
     IgnoreRange,
+    /// Answers with this status where a part was asked for.
+    RefuseRange(u16),
     /// Sends the part that was asked for, and says that it is another.
     LieAboutRange,
     /// Sends the client elsewhere.
@@ -52,15 +54,18 @@ pub struct Seen {
     pub range: Option<String>,
 }
 
-#[derive(Debug, Default)]
+/// Called when a request comes, before it is answered.
+type Hook = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
 struct State {
+    hooks: Vec<(String, Hook)>,
     /// Part of the path, what happens, and how many times still.
     faults: Vec<(String, Fault, usize)>,
     seen: Vec<Seen>,
 }
 
 /// A running server. It ends with the process.
-#[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -122,6 +127,13 @@ impl Server {
             .push((part.to_owned(), fault, times));
     }
 
+    /// When a path that contains `part` is asked for next, `hook` runs before it is answered.
+    pub fn when(&self, part: &str, hook: impl FnOnce() + Send + 'static) {
+        lock(&self.state)
+            .hooks
+            .push((part.to_owned(), Box::new(hook)));
+    }
+
     /// The requests so far; forgets them.
     pub fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut lock(&self.state).seen)
@@ -154,11 +166,23 @@ fn answer(folder: &Path, state: &Mutex<State>, request: &Request<Incoming>) -> R
             fault.clone()
         })
     };
+    let hook = {
+        let mut state = lock(state);
+        let hit = state
+            .hooks
+            .iter()
+            .position(|(part, _)| path.contains(part.as_str()));
+        hit.map(|at| state.hooks.remove(at).1)
+    };
+    if let Some(hook) = hook {
+        hook();
+    }
     let Some(mut content) = read(folder, &path) else {
         return status(404);
     };
     match &fault {
         Some(Fault::Status(code)) => return status(*code),
+        Some(Fault::RefuseRange(code)) if header(RANGE).is_some() => return status(*code),
         Some(Fault::Redirect(url)) => {
             let mut response = status(302);
             response

@@ -43,6 +43,8 @@ impl World {
 
     /// `update` fails and says `text`; set B cannot boot, set A does.
     fn refused_while_writing(&self, text: &str) {
+        // A set that holds the update already would not be written.
+        self.host.signpost(&["clear-inactive"]).done();
         self.host
             .updog(&["update"])
             .expect(1)
@@ -144,8 +146,9 @@ fn an_image_that_vanished_is_refused() {
 #[test]
 fn a_server_that_is_down_is_given_up_on() {
     let world = World::new();
+    world.host.configure("outage_timeout_seconds = 1\n");
     world.server.fault("timestamp.json", Fault::Status(500), 99);
-    world.refused_before_writing("after 5 tries without a byte of progress");
+    world.refused_before_writing("giving up, no byte came for");
 }
 
 #[test]
@@ -314,4 +317,36 @@ fn copy_tree(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+#[test]
+fn text_from_a_server_cannot_pretend_to_be_ours() {
+    let world = World::new();
+    let root = "{\"signed\":{\"_type\":\"root\",\"spec_version\":\"1.0.0\",\"\\u001b[2J\\nupdog: \
+                to go on: run me\": 1, \"keys\": {\"a\": {\"keytype\": \"\\u001b[2J\\nupdog: x\"}}}}";
+    fs::write(world.publisher.metadata().join("2.root.json"), root).unwrap();
+    let ran = world.host.updog(&["update"]).expect(1);
+    assert!(!ran.stderr.contains('\u{1b}'), "{}", ran.stderr);
+    assert!(
+        !ran.stderr.lines().any(|line| line.starts_with("updog: x")),
+        "{}",
+        ran.stderr
+    );
+    fs::remove_file(world.publisher.metadata().join("2.root.json")).unwrap();
+    world.works_again();
+}
+
+#[test]
+fn a_password_in_an_address_is_not_shown() {
+    let world = World::new();
+    let mut host = world.host;
+    host.fetch_from("http://operator:s3cret@127.0.0.1:1");
+    host.configure("outage_timeout_seconds = 1\n");
+    let ran = host.updog(&["check-update"]).expect(1);
+    assert!(!ran.stderr.contains("s3cret"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("http://...@127.0.0.1:1/"),
+        "{}",
+        ran.stderr
+    );
 }

@@ -219,7 +219,7 @@ fn a_forced_version_may_be_older_or_the_same() {
         .says("going back to 1.0.0");
     assert_eq!(host.bits(), ARMED);
     let again = host.updog(&["prepare", "-i", "1.1.0"]).done();
-    assert_eq!(again.stdout, format!("updated to {VARIANT} 1.1.0\n"));
+    assert_eq!(again.stdout, format!("prepared {VARIANT} 1.1.0\n"));
     host.updog(&["check-update", "-i", "3.0.0"])
         .expect(3)
         .says("no update");
@@ -431,7 +431,12 @@ fn broken_transfers_are_continued_where_they_stopped() {
 
 #[test]
 fn a_server_that_does_not_continue_as_asked_still_serves_the_update() {
-    for fault in [Fault::IgnoreRange, Fault::LieAboutRange] {
+    for fault in [
+        Fault::IgnoreRange,
+        Fault::LieAboutRange,
+        Fault::RefuseRange(416),
+        Fault::RefuseRange(403),
+    ] {
         let World {
             server,
             host,
@@ -466,4 +471,96 @@ fn a_wrong_command_line_or_configuration_says_what_is_wrong() {
         .says(&format!("updog: {path}:12: "));
     fs::remove_file(&path).unwrap();
     host.updog(&["check-update"]).expect(1).says(&path);
+}
+
+#[test]
+fn a_set_that_holds_the_update_already_is_verified_and_not_written_again() {
+    let World {
+        server,
+        host,
+        publisher: _publisher,
+        ..
+    } = World::new();
+    host.updog(&["prepare"]).done();
+    server.seen();
+    // A mirror that lost the images does not undo what is written.
+    server.fault("ext4", Fault::Status(404), 99);
+    for bits in [ARMED, ARMED] {
+        let update = host.updog(&["update"]).done().says("holds 1.1.0 already");
+        assert_eq!(update.stdout, format!("updated to {VARIANT} 1.1.0\n"));
+        assert_eq!(host.bits(), bits);
+    }
+    assert!(
+        !server
+            .seen()
+            .iter()
+            .any(|request| request.path.contains("ext4"))
+    );
+}
+
+#[test]
+fn output_that_cannot_be_written_does_not_keep_the_host_from_its_update() {
+    let World {
+        host,
+        publisher: _publisher,
+        ..
+    } = World::new();
+    let asked = host.path("asked");
+    host.configure(&format!(
+        "reboot_command = [\"touch\", \"{}\"]\n",
+        asked.display()
+    ));
+    let full = || {
+        fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let mut command = host.updog_command(&["update", "--reboot"]);
+    let status = command.stdout(full()).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(1), "stdout could not be written");
+    assert_eq!(host.bits(), ARMED);
+    assert!(asked.exists());
+    let mut command = host.updog_command(&["update"]);
+    assert_eq!(
+        command.stderr(full()).output().unwrap().status.code(),
+        Some(0)
+    );
+}
+
+#[test]
+fn a_set_that_another_program_armed_while_it_was_written_is_cleared_when_writing_fails() {
+    let World {
+        server,
+        host,
+        publisher: _publisher,
+        ..
+    } = World::new();
+    let disk = host.disk().display().to_string();
+    server.when("root.ext4", move || {
+        for command in ["mark-inactive-valid", "upgrade-to-inactive"] {
+            system_tests::programs::run("signpost", ["--disk", &disk, "--active", "A", command])
+                .done();
+        }
+    });
+    server.fault("root.ext4", Fault::Replace(vec![0; 100]), 1);
+    host.updog(&["update"])
+        .expect(1)
+        .says("armed set B while it was written");
+    assert_eq!(host.bits(), FACTORY);
+}
+
+#[test]
+fn a_version_that_was_asked_for_and_does_not_exist_is_a_failure() {
+    let World {
+        host,
+        publisher: _publisher,
+        ..
+    } = World::new();
+    for verb in ["prepare", "update"] {
+        host.updog(&[verb, "-i", "9.9.9"])
+            .expect(1)
+            .says("updog: nothing was written: the manifest has no 9.9.9");
+    }
+    assert_eq!(host.bits(), FACTORY);
 }

@@ -37,10 +37,10 @@ pub struct Manifest {
 /// One version of one variant for one architecture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
-    /// The variant of the system. Not empty, at most 255 bytes, no control characters.
+    /// The variant of the system. Not empty, at most 190 bytes, no control characters.
     #[serde(deserialize_with = "crate::target_name::word")]
     pub variant: String,
-    /// The architecture, `x86_64` or `aarch64`. Not empty, at most 255 bytes, no control
+    /// The architecture, `x86_64` or `aarch64`. Not empty, at most 190 bytes, no control
     /// characters.
     #[serde(deserialize_with = "crate::target_name::word")]
     pub arch: String,

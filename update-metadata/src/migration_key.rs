@@ -1,8 +1,11 @@
 //! The `(FROM, TO)` keys of a migration graph.
 
 use semver::Version;
-use snafu::{OptionExt, ResultExt, Snafu};
+use snafu::{OptionExt, ResultExt, Snafu, ensure};
 use std::str::FromStr;
+
+/// The longest key that is searched for a pair: the search is quadratic in the parentheses.
+const MAX_KEY_LEN: usize = 1024;
 
 /// The version pair that a key holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,6 +17,10 @@ pub(crate) struct MigrationKey {
 /// Why a key holds no version pair.
 #[derive(Debug, Snafu)]
 pub(crate) enum MigrationKeyError {
+    /// No pair of versions is that long.
+    #[snafu(display("a migration key of {length} bytes is longer than {MAX_KEY_LEN}"))]
+    TooLong { length: usize },
+
     /// There are no two words in parentheses.
     #[snafu(display("migration key {key:?} has no `(FROM, TO)` in it"))]
     NoPair { key: String },
@@ -36,6 +43,7 @@ impl FromStr for MigrationKey {
     type Err = MigrationKeyError;
 
     fn from_str(key: &str) -> Result<Self, MigrationKeyError> {
+        ensure!(key.len() <= MAX_KEY_LEN, TooLongSnafu { length: key.len() });
         let (from, to) = key
             .match_indices('(')
             .find_map(|(open, paren)| pair(&key[open + paren.len()..]))
@@ -73,6 +81,15 @@ mod tests {
         key.parse::<MigrationKey>()
             .map(|key| (key.from.to_string(), key.to.to_string()))
             .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_key_of_nothing_but_parentheses_is_refused_by_its_length() {
+        let error = read(&"(".repeat(10 << 20)).unwrap_err();
+        assert_eq!(
+            error,
+            "a migration key of 10485760 bytes is longer than 1024"
+        );
     }
 
     #[test]

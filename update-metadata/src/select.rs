@@ -250,15 +250,20 @@ fn take_nothing(explanations: &[Explanation], host: &Host, policy: &UpdatePolicy
             lock: policy.lock.clone(),
             reason: held_back(locked),
         },
-        (None, VersionLock::Latest) => match offered().next().map(|highest| &highest.version) {
-            None => Decision::NoCandidate {
-                reason: format!("the manifest has no update for {variant} on {arch}"),
-            },
-            Some(highest) if highest > running => Decision::NoCandidate {
-                reason: held_back(highest),
-            },
-            Some(_) => Decision::UpToDate,
-        },
+        (None, VersionLock::Latest) => {
+            let allowed = offered().find(|explanation| explanation.passes(GateName::MaxVersion));
+            match (allowed, offered().next()) {
+                // The host runs the newest version that is given out, or a later one that its
+                // publisher does not call withdrawn.
+                (Some(allowed), _) if allowed.version <= *running => Decision::UpToDate,
+                (Some(held), _) | (None, Some(held)) => Decision::NoCandidate {
+                    reason: held_back(&held.version),
+                },
+                (None, None) => Decision::NoCandidate {
+                    reason: format!("the manifest has no update for {variant} on {arch}"),
+                },
+            }
+        }
     }
 }
 

@@ -7,8 +7,9 @@
 use serde::de::{Deserialize, Deserializer, Error};
 use snafu::{Snafu, ensure};
 
-/// The longest name accepted, in bytes: what common file systems allow for one file name.
-pub const MAX_NAME_LEN: usize = 255;
+/// The longest name accepted, in bytes: with a SHA-256 in hex and a dot before it, as repositories
+/// and caches name targets, it still is one file name of 255 bytes.
+pub const MAX_NAME_LEN: usize = 190;
 
 /// Why a string cannot be a target name, or a variant's or an architecture's name.
 #[derive(Clone, Debug, PartialEq, Eq, Snafu)]
@@ -25,7 +26,8 @@ pub enum NameError {
         length: usize,
     },
 
-    /// The name holds a control character, which could rewrite an operator's terminal.
+    /// The name holds a control character, or an invisible one that moves text, either of which
+    /// could mislead an operator at a terminal.
     #[snafu(display("the name {name:?} holds a control character"))]
     ControlCharacter {
         /// The name.
@@ -69,10 +71,18 @@ pub(crate) fn check_word(name: &str) -> Result<(), NameError> {
         TooLongSnafu { length: name.len() }
     );
     ensure!(
-        !name.chars().any(char::is_control),
+        !name.chars().any(moves_text),
         ControlCharacterSnafu { name }
     );
     Ok(())
+}
+
+/// Control characters, and those invisible ones that turn the direction of the text around them or
+/// join nothing to nothing.
+fn moves_text(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}')
 }
 
 /// Reads a target name; for `#[serde(deserialize_with = "...")]`.
@@ -106,7 +116,7 @@ mod tests {
         ] {
             assert_eq!(check_target_name(name), Ok(()), "{name:?}");
         }
-        assert_eq!(check_target_name(&"n".repeat(255)), Ok(()));
+        assert_eq!(check_target_name(&"n".repeat(190)), Ok(()));
     }
 
     #[test]
@@ -129,15 +139,17 @@ mod tests {
             ("a\u{1b}[2J", control("a\u{1b}[2J")),
             ("a\0", control("a\0")),
             ("\u{85}", control("\u{85}")),
+            ("a\u{202e}b", control("a\u{202e}b")),
+            ("a\u{200b}b", control("a\u{200b}b")),
         ];
         for (name, error) in cases {
             assert_eq!(check_target_name(name), Err(error), "{name:?}");
         }
-        let error = check_target_name(&"n".repeat(256)).unwrap_err();
-        assert_eq!(error, NameError::TooLong { length: 256 });
+        let error = check_target_name(&"n".repeat(191)).unwrap_err();
+        assert_eq!(error, NameError::TooLong { length: 191 });
         assert_eq!(
             error.to_string(),
-            "the name has 256 bytes, the longest allowed has 255"
+            "the name has 191 bytes, the longest allowed has 190"
         );
     }
 

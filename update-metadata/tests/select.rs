@@ -330,6 +330,26 @@ fn waves_hold_back_locked_and_forced_versions_too() {
 }
 
 #[test]
+fn a_withdrawn_version_above_the_ceiling_does_not_hide_that_the_host_is_up_to_date() {
+    let manifest = manifest(vec![update("1.25.0", "1.20.0"), update("1.20.0", "1.20.0")]);
+    assert_eq!(
+        select(&manifest, &host("1.20.0"), &latest(), now()).decision,
+        Decision::UpToDate
+    );
+}
+
+#[test]
+fn a_host_above_a_ceiling_under_which_nothing_is_left_is_told_so() {
+    let manifest = manifest(vec![update("1.9.0", "1.8.0")]);
+    assert_eq!(
+        select(&manifest, &host("2.0.0"), &latest(), now()).decision,
+        Decision::NoCandidate {
+            reason: "max version 1.8.0 is lower than 1.9.0".to_owned()
+        }
+    );
+}
+
+#[test]
 fn the_wave_of_a_downgrade_is_waited_for() {
     let manifest = manifest(vec![from(update("1.1.0", "1.1.0"), hours(1))]);
     assert_eq!(

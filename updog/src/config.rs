@@ -96,6 +96,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long a transfer may stand still.
     pub stall_timeout: Duration,
+    /// How long a transfer may bring nothing at all.
+    pub outage_timeout: Duration,
     /// What reboots this host, and its arguments.
     pub reboot_command: Vec<String>,
     /// Keys of the file that mean nothing to this version.
@@ -122,6 +124,7 @@ struct Written {
     active: Option<Spanned<String>>,
     connect_timeout_seconds: Option<Spanned<u64>>,
     stall_timeout_seconds: Option<Spanned<u64>>,
+    outage_timeout_seconds: Option<Spanned<u64>>,
     reboot_command: Option<Spanned<Vec<String>>>,
     #[serde(flatten)]
     unknown: BTreeMap<String, toml::Value>,
@@ -152,7 +155,10 @@ impl Config {
         let written: Written = toml::from_str(text).map_err(|error| ConfigError::Syntax {
             path: path.to_owned(),
             line: line_of(text, error.span().map_or(0, |span| span.start)),
-            message: error.message().to_owned(),
+            message: match key_at(text, error.span().map_or(0, |span| span.start)) {
+                Some(key) => format!("key '{key}': {}", error.message()),
+                None => error.message().to_owned(),
+            },
         })?;
         let reader = Reader { text, path };
         Ok(Self {
@@ -211,6 +217,11 @@ impl Config {
                 "stall_timeout_seconds",
                 written.stall_timeout_seconds.as_ref(),
                 30,
+            )?,
+            outage_timeout: reader.seconds(
+                "outage_timeout_seconds",
+                written.outage_timeout_seconds.as_ref(),
+                120,
             )?,
             reboot_command: written.reboot_command.map_or_else(
                 || Ok(["shutdown", "-r", "now"].map(str::to_owned).to_vec()),
@@ -357,6 +368,14 @@ fn derive_seed(machine_id: &str) -> Seed {
     Seed::from_u64(u64::from_be_bytes(*first))
 }
 
+/// The key of the line that `offset` is on.
+fn key_at(text: &str, offset: usize) -> Option<&str> {
+    let line = text.lines().nth(line_of(text, offset) - 1)?;
+    let key = line.split_once('=')?.0.trim();
+    let is_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    (!key.is_empty() && key.chars().all(is_key)).then_some(key)
+}
+
 fn line_of(text: &str, offset: usize) -> usize {
     text.get(..offset).unwrap_or(text).matches('\n').count() + 1
 }
@@ -418,7 +437,7 @@ mod tests {
              trusted_root = \"/a\"\nos_release = \"/b\"\nstate_dir = \"/c\"\n\
              metadata_cache = \"/d\"\nmigrations_dir = \"/e\"\nlock_file = \"/f\"\n\
              disk = \"/g\"\nactive = \"B\"\nconnect_timeout_seconds = 1\n\
-             stall_timeout_seconds = 3600\nreboot_command = [\"true\"]\n",
+             stall_timeout_seconds = 3600\noutage_timeout_seconds = 2\nreboot_command = [\"true\"]\n",
         )
         .unwrap();
         assert_eq!(config.seed.get(), 2047);
@@ -448,6 +467,7 @@ mod tests {
         assert_eq!(config.active, ActiveChoice::Set(Slot::B));
         assert_eq!(config.connect_timeout, Duration::from_secs(1));
         assert_eq!(config.stall_timeout, Duration::from_secs(3600));
+        assert_eq!(config.outage_timeout, Duration::from_secs(2));
         assert_eq!(config.reboot_command, ["true"]);
     }
 
@@ -507,6 +527,15 @@ mod tests {
                 "{line}: {message}"
             );
         }
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_refused_with_its_key() {
+        let message = parse("seed = \"1\"\n").unwrap_err();
+        assert!(
+            message.starts_with("/etc/updog.toml:3: key 'seed': invalid type"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What a verb works with, wired once by the program.
 
 use chrono::{DateTime, Utc};
+use signpost::store::Error as StoreError;
+use signpost::{Access, ActiveChoice, DiskChoice, SlotStore};
 use snafu::{ResultExt, Snafu};
 use update_metadata::Host;
 
@@ -16,10 +18,36 @@ pub struct Env {
     pub config: Config,
     /// The one time of this run.
     pub now: DateTime<Utc>,
+    /// The disk that carries the partition sets.
+    pub disk: Box<dyn OpenDisk>,
     /// Which boot this is; empty where the kernel does not say.
     pub boot_id: String,
     /// Sees what happens.
     pub observer: Box<dyn Observer>,
+}
+
+/// Opens the disk that carries the partition sets, for reading and writing.
+pub trait OpenDisk {
+    /// The disk as it is now, with the running set known.
+    ///
+    /// # Errors
+    /// When the disk or the running set cannot be found, or the disk cannot be opened.
+    fn open(&self) -> Result<SlotStore, StoreError>;
+}
+
+/// The disk that the configuration names.
+#[derive(Debug, Clone)]
+pub struct ConfiguredDisk {
+    /// Which disk.
+    pub disk: DiskChoice,
+    /// Which set runs.
+    pub active: ActiveChoice,
+}
+
+impl OpenDisk for ConfiguredDisk {
+    fn open(&self) -> Result<SlotStore, StoreError> {
+        SlotStore::open(&self.disk, self.active, Access::ReadWrite)
+    }
 }
 
 /// The running system is not known, so nothing can be chosen for it.
@@ -68,6 +96,7 @@ impl Env {
             trust_dir: config.state_dir.join("tuf"),
             connect_timeout: config.connect_timeout,
             stall_timeout: config.stall_timeout,
+            outage_timeout: config.outage_timeout,
             https_proxy: config.https_proxy.clone(),
             no_proxy: config.no_proxy.clone(),
             query: vec![

@@ -40,6 +40,9 @@ impl From<Exit> for ExitCode {
 
 /// `error: cause: cause of the cause`, each cause once.
 ///
+/// Control characters, which an unsigned file from a server may have put there, are shown escaped: no
+/// message can pretend to be more than one line, or talk to a terminal.
+///
 /// Libraries often repeat their source's text in their own; a cause whose text is already part of
 /// the message is left out, so that a line of a log says everything and says it once.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
@@ -52,7 +55,19 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         }
         source = cause.source();
     }
-    message
+    printable(&message)
+}
+
+fn printable(text: &str) -> String {
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut out, c| {
+            if c.is_control() {
+                out.extend(c.escape_default());
+            } else {
+                out.push(c);
+            }
+            out
+        })
 }
 
 #[cfg(test)]
@@ -69,6 +84,12 @@ mod tests {
             Exit::Refused,
         ];
         assert_eq!(exits.map(Exit::code), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_message_is_one_line_and_moves_no_cursor() {
+        let error = std::io::Error::other("\u{1b}[2J\nupdog: to go on: do as I say");
+        assert_eq!(chain(&error), "\\u{1b}[2J\\nupdog: to go on: do as I say");
     }
 
     #[test]

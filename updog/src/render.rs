@@ -42,6 +42,8 @@ impl Renderer {
             .with_max_level(level)
             .without_time() // the journal adds its own
             .with_target(false)
+            // A log that cannot be written is lost; it must not end the work.
+            .log_internal_errors(false)
             .with_ansi(self.terminal)
             .with_writer(self.clone())
             .try_init();

@@ -1,13 +1,17 @@
 //! `update-apply`, `update-revert`, and the reboot.
 
 use super::CliError;
+use super::printer::Printer;
 use crate::env::Env;
 use crate::exit::Exit;
 use crate::session;
 
 /// Lets the written set boot next.
 pub(super) fn apply(env: &Env, then_reboot: bool) -> Result<Exit, CliError> {
-    session::apply(env)?;
+    let slot = session::apply(env)?;
+    Printer::note(&format!(
+        "updog: set {slot} boots next, once; to stay with the running set: updog update-revert"
+    ));
     if then_reboot {
         reboot(env)?;
     }
@@ -16,7 +20,10 @@ pub(super) fn apply(env: &Env, then_reboot: bool) -> Result<Exit, CliError> {
 
 /// Lets the running set boot next after all.
 pub(super) fn revert(env: &Env) -> Result<Exit, CliError> {
-    session::revert(env)?;
+    let slot = session::revert(env)?;
+    Printer::note(&format!(
+        "updog: the running set {slot} boots next; what was prepared stays: updog update-apply"
+    ));
     Ok(Exit::Done)
 }
 

@@ -17,7 +17,7 @@ use update_metadata::WaveCheck;
 
 use self::printer::Printer;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
-use crate::env::Env;
+use crate::env::{ConfiguredDisk, Env};
 use crate::exit::{Exit, chain};
 use crate::render::{Drawing, Renderer};
 use crate::session::{Choice, SessionError, WhichSet};
@@ -157,8 +157,13 @@ fn dispatch(cli: &Cli, renderer: &Renderer) -> Result<Exit, CliError> {
         );
     }
     let observer = Box::new(Drawing::new(renderer.clone()));
+    let disk = ConfiguredDisk {
+        disk: config.disk.clone(),
+        active: config.active,
+    };
     let env = Env {
         config,
+        disk: Box::new(disk),
         now: clock::now(),
         boot_id: boot_id::read(),
         observer,

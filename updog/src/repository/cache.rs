@@ -1,8 +1,9 @@
 //! What the migrator of the next boot needs, laid out so that it can load it as a repository of
 //! files: the signed metadata with the chain of roots, the manifest and the migrations.
 //!
-//! Everything here was verified before it is written, and every file is whole on disk under its
-//! name or not there. Targets come before the metadata that name them.
+//! Targets, timestamp, snapshot and the roots from the shipped one on were verified before they are
+//! written. Roots older than the shipped one cannot be: see [`UpdateRepository`]. Every file is
+//! whole on disk under its name or not there, and targets come before the metadata that name them.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
@@ -142,7 +143,8 @@ fn write_metadata(repository: &UpdateRepository, dir: &Path) -> Result<(), Cache
         if version <= 1 {
             break;
         }
-        let Some(older) = repository.older_root(version - 1, &root.root) else {
+        let path = dir.join(format!("{}.root.json", version - 1));
+        let Some(older) = repository.older_root(version - 1, &root.root, &path) else {
             tracing::warn!(
                 "the repository has no usable root {}: an image that ships a root older than \
                  {version} could not use the cached migrations",

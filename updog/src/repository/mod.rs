@@ -9,12 +9,13 @@
 //! The outside of this module is blocking; the runtime that drives the network stays inside.
 
 pub mod cache;
+pub mod pace;
 mod target;
 pub mod transport;
 pub mod trust;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use jiff::Timestamp as JiffTimestamp;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-use tough::schema::{Root, Signed};
+use tough::schema::{RoleType, Root, Signed};
 use tough::{
     ExpirationEnforcement, IntoVec as _, Limits, Repository, RepositoryLoader, TargetName,
     Transport as _,
@@ -50,7 +51,7 @@ pub enum RepositoryError {
     #[snafu(display("starting the network runtime"))]
     Runtime { source: std::io::Error },
     /// The HTTP client cannot be made.
-    #[snafu(display("preparing to reach {url}"))]
+    #[snafu(display("preparing to reach {}", shown(url)))]
     Client { url: Url, source: ClientError },
     /// The scratch folder for tough cannot be made or read.
     #[snafu(display("making a scratch folder"))]
@@ -59,7 +60,7 @@ pub enum RepositoryError {
     #[snafu(display("handling this host's trusted metadata"))]
     Trust { source: TrustError },
     /// The repository cannot be reached, or does not verify.
-    #[snafu(display("refreshing the repository {url}"))]
+    #[snafu(display("refreshing the repository {}", shown(url)))]
     Refresh {
         url: Url,
         #[snafu(source(from(tough::error::Error, ToughError::from)))]
@@ -67,8 +68,9 @@ pub enum RepositoryError {
     },
     /// Signed metadata are too old. A mirror that is frozen, or a clock that is wrong.
     #[snafu(display(
-        "the {role} metadata of {url} expired at {expired}; it is {now} here. Check this host's \
-         clock; if it is right, the mirror is stale or the publisher late"
+        "the {role} metadata of {} expired at {expired}; it is {now} here. Check this host's clock; \
+         if it is right, the mirror is stale or the publisher late",
+        shown(url)
     ))]
     Expired {
         role: &'static str,
@@ -110,6 +112,28 @@ pub enum RepositoryError {
     Manifest { source: ManifestError },
 }
 
+impl RepositoryError {
+    /// Whether the cause lies with the repository or the way to it, not with this host.
+    pub fn is_remote(&self) -> bool {
+        !matches!(
+            self,
+            Self::Runtime { .. } | Self::Client { .. } | Self::Scratch { .. } | Self::Trust { .. }
+        )
+    }
+}
+
+/// A URL as it may be shown: without the credentials that it may carry.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    let has_secret = url.password().is_some();
+    // Both fail only for URLs that cannot carry credentials.
+    let _ = url.set_password(None);
+    if has_secret {
+        let _ = url.set_username("...");
+    }
+    url.to_string()
+}
+
 /// What tough says, said once: its errors about a transfer repeat the URL at every level.
 #[derive(Debug, Clone, PartialEq, Eq, Snafu)]
 #[snafu(display("{message}"))]
@@ -125,8 +149,12 @@ impl From<tough::error::Error> for ToughError {
                 let why = transport
                     .source()
                     .map_or_else(|| transport.to_string(), chain);
+                let url = transport.url();
+                let url = url
+                    .parse()
+                    .map_or_else(|_| url.to_owned(), |url| shown(&url));
                 return Self {
-                    message: format!("fetching {}: {why}", transport.url()),
+                    message: format!("fetching {url}: {why}"),
                 };
             }
             source = cause.source();
@@ -150,8 +178,10 @@ pub struct RepositorySettings {
     pub trust_dir: PathBuf,
     /// How long a connection may take to open.
     pub connect_timeout: Duration,
-    /// How long a transfer may stand still.
+    /// How long a transfer may stand still before its connection is given up.
     pub stall_timeout: Duration,
+    /// How long a transfer may bring nothing before it is given up.
+    pub outage_timeout: Duration,
     /// The proxy for https.
     pub https_proxy: Option<Url>,
     /// Hosts reached without it.
@@ -239,6 +269,11 @@ impl UpdateRepository {
         let root = accepted_root(&start, scratch.path(), &transport)?;
         {
             let writer = trust.writer().context(TrustSnafu)?;
+            // Keys that are no longer trusted may have signed versions too high to be reached
+            // again (specification 5.3.11). First, so that a cut between the two forgets no less.
+            if rotates(&start.root, &root.newest.root) {
+                writer.forget_versions().context(TrustSnafu)?;
+            }
             for (version, bytes) in &root.chain {
                 writer.keep_root(*version, bytes).context(TrustSnafu)?;
             }
@@ -350,15 +385,20 @@ impl UpdateRepository {
         Manifest::from_slice(&bytes).context(ManifestSnafu)
     }
 
-    /// A root older than the newest, from this host's chain or else from the repository; `None`
-    /// where neither has it, or where it does not lead to `next`.
-    fn older_root(&self, version: u64, next: &Signed<Root>) -> Option<TrustedRoot> {
+    /// A root older than the newest, from this host's chain, the shipped root, the cache or else the
+    /// repository; `None` where none has one that leads to `next`.
+    ///
+    /// A root from the repository proves nothing of itself: anybody can name the keys that signed
+    /// `next`. A migrator that starts at an older root checks it against that one, so a forged one
+    /// makes it fail, as a missing one would; hence everything of our own is preferred.
+    fn older_root(&self, version: u64, next: &Signed<Root>, cached: &Path) -> Option<TrustedRoot> {
         let kept = || {
             TrustStore::open(&self.settings.trust_dir)
                 .ok()?
                 .kept_root(version)
         };
         let shipped = || trust::read_bounded(&self.settings.trusted_root).ok();
+        let cached = || trust::read_bounded(cached).ok();
         let fetched = || {
             let url = self
                 .settings
@@ -366,7 +406,10 @@ impl UpdateRepository {
                 .join(&format!("{version}.root.json"))
                 .ok()?;
             let fetch = async { self.transport.fetch(url).await?.into_vec().await };
-            self.runtime.block_on(fetch).ok()
+            let bytes = self.runtime.block_on(fetch).ok()?;
+            (u64::try_from(bytes.len())
+                .is_ok_and(|length| length <= Limits::default().max_root_size))
+            .then_some(bytes)
         };
         let usable = |bytes: Vec<u8>| {
             let root: Signed<Root> = serde_json::from_slice(&bytes).ok()?;
@@ -377,8 +420,16 @@ impl UpdateRepository {
         kept()
             .and_then(usable)
             .or_else(|| shipped().and_then(usable))
+            .or_else(|| cached().and_then(usable))
             .or_else(|| fetched().and_then(usable))
     }
+}
+
+/// Whether the keys of timestamp or snapshot are others in `new`, as tough sees it.
+fn rotates(old: &Signed<Root>, new: &Signed<Root>) -> bool {
+    [RoleType::Timestamp, RoleType::Snapshot]
+        .into_iter()
+        .any(|role| old.signed.keys(role).ne(new.signed.keys(role)))
 }
 
 /// What tough accepted of the root chain.
@@ -390,7 +441,7 @@ struct AcceptedRoot {
 
 fn accepted_root(
     start: &TrustedRoot,
-    scratch: &std::path::Path,
+    scratch: &Path,
     transport: &RepositoryTransport,
 ) -> Result<AcceptedRoot, RepositoryError> {
     let mut accepted = AcceptedRoot {

@@ -10,7 +10,7 @@ use std::error::Error;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,15 +24,13 @@ use tokio::sync::mpsc;
 use tough::{Transport, TransportError, TransportErrorKind, TransportStream};
 use url::Url;
 
-use super::RepositorySettings;
+use super::pace::{FileKind, GiveUp, Pace};
+use super::{RepositorySettings, shown};
 
 /// No metadata file is larger, whatever length a signed file states for it.
 pub const MAX_METADATA_BYTES: usize = 10 << 20;
 /// Redirects that are followed before a server is taken to be lost.
 const MAX_REDIRECTS: usize = 5;
-/// Tries in a row that bring no byte.
-const MAX_FRUITLESS_TRIES: u32 = 5;
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// Chunks that wait for a slow reader. A chunk is what one read of the socket or file gave.
 const CHUNKS_AHEAD: usize = 16;
 const FILE_CHUNK_BYTES: usize = 64 << 10;
@@ -48,7 +46,7 @@ pub struct ClientError {
 #[derive(Debug, Snafu)]
 #[allow(missing_docs)] // the message says what each field is
 enum TransferError {
-    #[snafu(display("the server answered {status}"))]
+    #[snafu(display("the server answered {status}{}", hint(*status)))]
     Status { status: StatusCode },
     #[snafu(display("{reason}"))]
     Http {
@@ -65,11 +63,15 @@ enum TransferError {
     File { source: std::io::Error },
     #[snafu(display("the URL is not the path of a file"))]
     NotAPath,
-    #[snafu(display("after {tries} tries without a byte of progress"))]
+    #[snafu(display("giving up, {why}, after the last failure"))]
     GaveUp {
-        tries: u32,
+        why: GiveUp,
         source: Box<TransferError>,
     },
+    #[snafu(display("giving up: {why}"))]
+    NoUse { why: GiveUp },
+    #[snafu(display("the server refuses to continue the file ({status})"))]
+    RangeRefused { status: StatusCode },
 }
 
 impl TransferError {
@@ -95,9 +97,19 @@ impl TransferError {
                     )
             }
             Self::Http { source, .. } => !source.is_redirect() && !source.is_builder(),
-            Self::WrongRange | Self::Short { .. } => true,
+            Self::WrongRange | Self::RangeRefused { .. } | Self::Short { .. } => true,
             _ => false,
         }
+    }
+}
+
+/// What a status may mean beyond its name.
+fn hint(status: StatusCode) -> &'static str {
+    if status == StatusCode::FORBIDDEN {
+        ", which does not say whether the file exists: a file store without the right to list its \
+         files answers so for a missing one, and then no repository can be read from it"
+    } else {
+        ""
     }
 }
 
@@ -111,6 +123,7 @@ pub struct RepositoryTransport {
 struct Shared {
     client: Client,
     metadata_base_url: Url,
+    outage_timeout: Duration,
     /// Sent with every HTTP request, sorted by key; a key may occur twice.
     query: Mutex<BTreeSet<(String, String)>>,
     /// Metadata files by name, exactly as received.
@@ -136,6 +149,7 @@ impl RepositoryTransport {
             shared: Arc::new(Shared {
                 client: client.context(ClientSnafu)?,
                 metadata_base_url: settings.metadata_base_url.clone(),
+                outage_timeout: settings.outage_timeout,
                 query: Mutex::default(),
                 record: Mutex::default(),
             }),
@@ -162,7 +176,11 @@ fn client_builder(settings: &RepositorySettings) -> reqwest::Result<ClientBuilde
     let Some(proxy) = &settings.https_proxy else {
         return Ok(builder);
     };
-    let excluded = reqwest::NoProxy::from_string(&settings.no_proxy.join(","));
+    let excluded = if settings.no_proxy.is_empty() {
+        reqwest::NoProxy::from_env()
+    } else {
+        reqwest::NoProxy::from_string(&settings.no_proxy.join(","))
+    };
     Ok(builder.proxy(reqwest::Proxy::https(proxy.clone())?.no_proxy(excluded)))
 }
 
@@ -260,34 +278,31 @@ impl Shared {
             request_url.query_pairs_mut().extend_pairs(query);
         }
         let mut body = Body::default();
-        let mut fruitless = 0;
-        let mut backoff = FIRST_BACKOFF;
+        let kind = match delivery.recorded {
+            Some(_) => FileKind::Metadata,
+            None => FileKind::Target,
+        };
+        let start = Instant::now();
+        let mut pace = Pace::new(kind, self.outage_timeout);
         loop {
-            let before = delivery.sent;
-            let error = match self.try_http(&request_url, &mut body, delivery).await? {
+            let tried = self
+                .try_http(&request_url, &mut body, delivery, &mut pace, start)
+                .await?;
+            let error = match tried {
                 Ok(()) => return Ok(Ok(())),
-                Err(error) => error,
+                Err(error) if error.is_passing() => error,
+                Err(error) => return Ok(Err(error)),
             };
-            if !error.is_passing() {
-                return Ok(Err(error));
-            }
-            // Progress renews the budget: a bad link may take as many tries as it needs.
-            if delivery.sent > before {
-                fruitless = 0;
-                backoff = FIRST_BACKOFF;
-            }
-            fruitless += 1;
-            if fruitless >= MAX_FRUITLESS_TRIES {
-                let source = Box::new(error);
-                return Ok(Err(TransferError::GaveUp {
-                    tries: fruitless,
-                    source,
-                }));
-            }
+            let wait = match pace.failed(start.elapsed()) {
+                Ok(wait) => wait,
+                Err(why) => {
+                    let source = Box::new(error);
+                    return Ok(Err(TransferError::GaveUp { why, source }));
+                }
+            };
             let (at, why) = (delivery.sent, crate::exit::chain(&error));
-            tracing::info!("fetching {url} at byte {at}: {why}; trying again");
-            tokio::time::sleep(backoff).await;
-            backoff = backoff.saturating_mul(2);
+            tracing::info!("fetching {} at byte {at}: {why}; trying again", shown(url));
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -297,6 +312,8 @@ impl Shared {
         url: &Url,
         body: &mut Body,
         delivery: &mut Delivery<'_>,
+        pace: &mut Pace,
+        start: Instant,
     ) -> Result<Result<(), TransferError>, ReaderGone> {
         let mut response = match self.request(url, body, delivery.sent).await {
             Ok(response) => response,
@@ -306,6 +323,11 @@ impl Shared {
             Ok(skip) => skip,
             Err(error) => return Ok(Err(error)),
         };
+        if skip > 0
+            && let Err(why) = pace.restarted()
+        {
+            return Ok(NoUseSnafu { why }.fail());
+        }
         loop {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
@@ -320,8 +342,12 @@ impl Shared {
             };
             // A server that starts over sends again what was delivered. The digest at the end
             // tells whether it was the same file.
-            let skipped = skip.min(length_of(&chunk));
+            let came = length_of(&chunk);
+            let skipped = skip.min(came);
             skip -= skipped;
+            if let Err(why) = pace.received(start.elapsed(), came, came - skipped) {
+                return Ok(NoUseSnafu { why }.fail());
+            }
             let chunk = chunk.slice(usize::try_from(skipped).unwrap_or(chunk.len())..);
             if !chunk.is_empty()
                 && let Err(error) = delivery.chunk(chunk).await?
@@ -342,7 +368,7 @@ impl Shared {
     async fn request(
         &self,
         url: &Url,
-        body: &Body,
+        body: &mut Body,
         offset: u64,
     ) -> Result<Response, TransferError> {
         // No content coding: lengths and digests are those of the file itself.
@@ -362,6 +388,10 @@ impl Shared {
             .map_err(reqwest::Error::without_url)
             .context(HttpSnafu { reason: "sending the request" })?;
         let status = response.status();
+        if status.is_client_error() && offset > 0 && body.validator.take().is_some() {
+            // Some servers refuse ranges instead of ignoring them. Without one the next try may do.
+            return RangeRefusedSnafu { status }.fail();
+        }
         if !status.is_success() {
             return StatusSnafu { status }.fail();
         }

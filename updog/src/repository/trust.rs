@@ -49,6 +49,9 @@ pub enum TrustError {
     /// Another run keeps the folder locked, or it cannot be locked.
     #[snafu(display("locking {}", path.display()))]
     Lock { path: PathBuf, source: io::Error },
+    /// A file cannot be removed.
+    #[snafu(display("removing {}", path.display()))]
+    Forget { path: PathBuf, source: io::Error },
     /// A file cannot be replaced.
     #[snafu(display("keeping verified metadata"))]
     Keep { source: ReplaceError },
@@ -132,14 +135,23 @@ impl TrustStore {
 
     /// Puts the kept timestamp and snapshot where tough looks for what it trusted last time.
     ///
+    /// A file that is not what was kept (the disk has decayed) cannot protect any more; the log
+    /// says so, and the run goes on: nobody has to come and clean up.
+    ///
     /// # Errors
-    /// [`TrustError::Seed`]. Without the kept files rollbacks would go unnoticed, so an unreadable
-    /// one is an error; a missing one is a first run.
+    /// [`TrustError::Seed`] for one that cannot be read. A missing one is a first run.
     pub fn seed(&self, scratch: &Path) -> Result<(), TrustError> {
         for name in ["timestamp.json", "snapshot.json"] {
             let path = self.dir.join(name);
             match read_bounded(&path) {
                 Ok(bytes) => {
+                    if serde_json::from_slice::<serde_json::Value>(&bytes).is_err() {
+                        tracing::warn!(
+                            "{} is damaged: this run cannot tell whether the repository went back \
+                             to an older state",
+                            path.display()
+                        );
+                    }
                     fs::write(scratch.join(name), bytes).context(SeedSnafu { path })?;
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -203,6 +215,25 @@ impl TrustWriter<'_> {
     /// [`TrustError::Keep`].
     pub fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), TrustError> {
         durable::replace(&self.store.dir.join(name), bytes).context(KeepSnafu)
+    }
+
+    /// Forgets the kept timestamp and snapshot: their versions bind no more.
+    ///
+    /// # Errors
+    /// [`TrustError::Forget`].
+    pub fn forget_versions(&self) -> Result<(), TrustError> {
+        for name in ["timestamp.json", "snapshot.json"] {
+            let path = self.store.dir.join(name);
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != ErrorKind::NotFound => {
+                    return Err(source).context(ForgetSnafu { path });
+                }
+                _ => {}
+            }
+        }
+        durable::sync_dir(&self.store.dir).context(ForgetSnafu {
+            path: &self.store.dir,
+        })
     }
 
     /// Whether a faster run kept a newer timestamp, signed under `root`, than `version`.

@@ -8,27 +8,28 @@ use super::verify::{known_facts, verify_set};
 use super::{DamagedSnafu, Locked, RebootSnafu, SessionError, StoreSnafu};
 use crate::env::Env;
 
-/// Lets the written set boot next, once. Given again, it finds that done.
+/// Lets the written set boot next, once, and returns it. Given again, it finds that done.
 ///
 /// # Errors
 /// [`SessionError::Store`] with the refusal when the inactive set was not written and verified.
-pub fn apply(env: &Env) -> Result<(), SessionError> {
+pub fn apply(env: &Env) -> Result<Slot, SessionError> {
     let mut locked = Locked::take(env, "update-apply")?;
-    arm(env, &mut locked.store)
+    arm(env, &mut locked.store)?;
+    Ok(locked.store.inactive())
 }
 
-/// Lets the running set boot next after all. The written set stays, and can be applied again.
+/// Lets the running set boot next after all, and returns it. The written set stays, and can be applied again.
 ///
 /// # Errors
 /// [`SessionError::Store`], with the refusal on the first boot of a set that is not marked
 /// successful.
-pub fn revert(env: &Env) -> Result<(), SessionError> {
+pub fn revert(env: &Env) -> Result<Slot, SessionError> {
     let mut locked = Locked::take(env, "update-revert")?;
     locked
         .store
         .run(Command::CancelUpgrade, &Force::No)
         .context(StoreSnafu)?;
-    Ok(())
+    Ok(locked.store.active())
 }
 
 /// Reboots by the configured command. Whatever boots next was decided before.
@@ -69,7 +70,7 @@ fn verify_if_stale(env: &Env, store: &SlotStore, slot: Slot) -> Result<(), Sessi
         );
         return Ok(());
     };
-    if facts.verified.boot_id == env.boot_id {
+    if !env.boot_id.is_empty() && facts.verified.boot_id == env.boot_id {
         return Ok(());
     }
     let findings = verify_set(env, store, slot, facts)?;

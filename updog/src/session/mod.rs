@@ -140,37 +140,43 @@ impl SessionError {
 
     /// What the operator can do next, where that is known.
     pub fn advice(&self) -> Option<String> {
-        match self {
-            Self::Repository { .. } => Some(
+        let advice = match self {
+            Self::Repository { source } if source.is_remote() => {
                 "nothing was written to the partition sets; once the repository can be reached and \
                  is good, run the command again"
-                    .into(),
-            ),
-            Self::Lock { .. } => Some("wait until it is done, then run the command again".into()),
-            Self::NotYetGood { .. } => Some(
-                "once this boot is known to be good, run: signpost mark-successful-boot".into(),
-            ),
-            Self::Store { source } => source.advice().map(str::to_owned),
-            Self::Write { slot, .. } | Self::ReadBack { slot, .. } => Some(format!(
-                "set {slot} cannot boot and the running set is untouched; run the command again to \
-                 start over"
-            )),
-            Self::Damaged { .. } => {
-                Some("it was not armed; write it again with: updog prepare".into())
             }
-            Self::NotKnown { .. } => Some(
+            Self::Lock {
+                source: LockError::Held { .. },
+            } => "wait until it is done, then run the command again",
+            Self::NotYetGood { .. } => {
+                "once this boot is known to be good, run: signpost mark-successful-boot"
+            }
+            Self::Store { source } => source.advice()?,
+            Self::Write { slot, .. } | Self::ReadBack { slot, .. } => {
+                return Some(format!(
+                    "set {slot} cannot boot and the running set is untouched; run the command \
+                     again to start over"
+                ));
+            }
+            Self::Migration { .. } | Self::Inconsistent { .. } => {
+                "nothing was written to the partition sets; the publisher has to mend the manifest"
+            }
+            Self::Cache { .. } => {
+                "nothing was written to the partition sets; once the cause is mended, run the \
+                 command again"
+            }
+            Self::DoesNotFit { .. } => {
+                "partitions cannot grow in place: the publisher must make the image smaller"
+            }
+            Self::Damaged { .. } => "it was not armed; write it again with: updog prepare",
+            Self::NotKnown { .. } => {
                 "sets are recorded when they are written; updog prepare also caches the manifest, \
                  which knows every published version"
-                    .into(),
-            ),
-            Self::Reboot { .. } => {
-                Some("the boot bits are set: any reboot takes the new set".into())
             }
-            Self::DoesNotFit { .. } => Some(
-                "partitions cannot grow in place: the publisher must make the image smaller".into(),
-            ),
-            _ => None,
-        }
+            Self::Reboot { .. } => "the boot bits are set: any reboot takes the new set",
+            _ => return None,
+        };
+        Some(advice.to_owned())
     }
 }
 
@@ -190,10 +196,8 @@ struct Locked {
 
 impl Locked {
     fn take(env: &Env, verb: &str) -> Result<Self, SessionError> {
-        let config = &env.config;
-        let lock = SessionLock::take(&config.lock_file, verb, env.now).context(LockSnafu)?;
-        let store = SlotStore::open(&config.disk, config.active, signpost::Access::ReadWrite)
-            .context(StoreSnafu)?;
+        let lock = SessionLock::take(&env.config.lock_file, verb, env.now).context(LockSnafu)?;
+        let store = env.disk.open().context(StoreSnafu)?;
         Ok(Self { _lock: lock, store })
     }
 }

@@ -1,12 +1,13 @@
 //! `prepare` and `update`: from the repository's offer to a set that may boot.
 
-use signpost::BootAttributes;
+use signpost::{BootAttributes, Command, Force, SlotStore};
 use snafu::{ResultExt, ensure};
 use update_metadata::{Decision, ImageKind, MANIFEST_TARGET, Update, UpdateDirection};
 
 use super::activate;
 use super::choose::{Choice, Offer, choose};
 use super::inactive_set::{ClearedSet, ImageTargets, partition_kind};
+use super::verify::{known_facts, verify_set};
 use super::{
     CacheSnafu, DoesNotFitSnafu, FactsSnafu, InconsistentSnafu, Locked, MigrationSnafu,
     NotYetGoodSnafu, RepositorySnafu, SessionError, StoreSnafu,
@@ -21,6 +22,8 @@ use crate::repository::cache::{self, CacheFolders};
 pub enum Outcome {
     /// The set is written, verified and valid; after `update` it boots next.
     Written(Box<Update>),
+    /// The set held exactly this already, valid, and was verified again; otherwise the same.
+    AlreadyWritten(Box<Update>),
     /// There was nothing to do, for this reason.
     NothingToDo(Decision),
 }
@@ -41,8 +44,11 @@ pub fn prepare(env: &Env, choice: &Choice) -> Result<Outcome, SessionError> {
 pub fn update(env: &Env, choice: &Choice) -> Result<Outcome, SessionError> {
     let mut locked = Locked::take(env, "update")?;
     let outcome = prepare_locked(env, choice, &mut locked)?;
-    if let Outcome::Written(_) = outcome {
-        activate::arm(env, &mut locked.store)?;
+    match outcome {
+        Outcome::Written(_) | Outcome::AlreadyWritten(_) => {
+            activate::arm(env, &mut locked.store)?;
+        }
+        Outcome::NothingToDo(_) => {}
     }
     Ok(outcome)
 }
@@ -83,13 +89,78 @@ fn prepare_locked(
     check_sizes(&update, locked)?;
     cache_migrations(env, &offer, &update)?;
 
-    let cleared = ClearedSet::clear(&mut locked.store)?;
+    // A forced version is written whatever is there.
+    if choice.forced.is_none() && is_written(env, &locked.store, &update)? {
+        return Ok(Outcome::AlreadyWritten(update));
+    }
+    env.facts().make_ready().context(FactsSnafu)?;
+    let written = write(env, &mut locked.store, &update, &targets, &offer);
+    if written.is_err() {
+        clear_again(&mut locked.store);
+    }
+    written.map(|()| Outcome::Written(update))
+}
+
+/// Whether the inactive set is valid and holds what would be written, byte for byte.
+fn is_written(env: &Env, store: &SlotStore, update: &Update) -> Result<bool, SessionError> {
+    let slot = store.inactive();
+    let valid = store
+        .state()
+        .get(slot)
+        .is_some_and(|bits| bits.tries_left() > 0);
+    if !valid {
+        return Ok(false);
+    }
+    let (Some(verity), Some(images)) = (&update.verity, &update.raw_images) else {
+        return Ok(false);
+    };
+    let Some(facts) = known_facts(env, store, slot)? else {
+        return Ok(false);
+    };
+    let same = facts.verity == *verity
+        && ImageKind::ALL
+            .iter()
+            .all(|kind| facts.images.get(*kind) == images.get(*kind));
+    if !same {
+        return Ok(false);
+    }
+    tracing::info!("set {slot} holds {} already; verifying it", update.version);
+    let findings = verify_set(env, store, slot, facts)?;
+    for finding in &findings {
+        tracing::warn!("{finding}; writing the set again");
+    }
+    Ok(findings.is_empty())
+}
+
+fn write(
+    env: &Env,
+    store: &mut SlotStore,
+    update: &Update,
+    targets: &ImageTargets,
+    offer: &Offer,
+) -> Result<(), SessionError> {
+    let cleared = ClearedSet::clear(store)?;
     env.facts().forget(cleared.slot()).context(FactsSnafu)?;
     cleared
-        .write(&update, &targets, &offer.repository, env.observer.as_ref())?
-        .read_back(&update, env.observer.as_ref())?
-        .mark_valid(&update, env)?;
-    Ok(Outcome::Written(update))
+        .write(update, targets, &offer.repository, env.observer.as_ref())?
+        .read_back(update, env.observer.as_ref())?
+        .mark_valid(update, env)
+}
+
+/// The set may hold anything now, and only the session lock kept other programs from arming it
+/// meanwhile; one that does not know the lock may have.
+fn clear_again(store: &mut SlotStore) {
+    let slot = store.inactive();
+    match store.run(Command::ClearInactive, &Force::No) {
+        Ok(outcome) if outcome.changed => {
+            tracing::warn!("another program armed set {slot} while it was written; cleared again");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::error!(
+            "set {slot} holds a part of an image and may not be cleared: {}",
+            crate::exit::chain(&error)
+        ),
+    }
 }
 
 /// All three images are listed in the signed metadata.

@@ -9,12 +9,13 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use signpost::Slot;
 use snafu::{ResultExt, Snafu};
+use tempfile::NamedTempFile;
 use update_metadata::{ImageKind, RawImage, Verity};
 
 use crate::durable::{self, ReplaceError};
 
-/// The version of the record's form. A newer engine's record is neither read nor overwritten: it
-/// describes a set that the newer engine wrote.
+/// The version of the record's form. A newer engine's record is not read, and goes only with the
+/// set that it describes: when that is written again.
 const SCHEMA: u32 = 1;
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -95,7 +96,7 @@ impl SetFacts {
 #[allow(missing_docs)] // the message says what each field is
 pub enum FactsError {
     /// The folder cannot be made.
-    #[snafu(display("making the folder {}", path.display()))]
+    #[snafu(display("making files in the folder {}", path.display()))]
     MakeFolder { path: PathBuf, source: io::Error },
     /// The record cannot be read.
     #[snafu(display("reading {}", path.display()))]
@@ -154,6 +155,18 @@ impl FactsStore {
                 Ok(None)
             }
         }
+    }
+
+    /// Makes the folder, and makes sure that a record can be written there: better known before the
+    /// old set is given up than after.
+    ///
+    /// # Errors
+    /// [`FactsError::MakeFolder`].
+    pub fn make_ready(&self) -> Result<(), FactsError> {
+        fs::create_dir_all(&self.dir)
+            .and_then(|()| NamedTempFile::new_in(&self.dir))
+            .map(drop)
+            .context(MakeFolderSnafu { path: &self.dir })
     }
 
     /// Records what `slot` holds now.
