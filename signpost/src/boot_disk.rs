@@ -12,7 +12,7 @@ use crate::attributes::{BootAttributes, PrivateAttributes};
 use crate::bootloader::{self, Pick};
 use crate::device::{self, Access, BlockDevice, FileDevice};
 use crate::discover::{self, DiskChoice, System};
-use crate::layout::{self, Layout};
+use crate::layout::{self, Entry, Layout};
 use crate::slot::{PerSlot, Sets, Slot};
 use crate::table::{self, Damage, Table, Written};
 
@@ -168,8 +168,9 @@ impl BootDisk {
         let table = Table::read(&*device)?;
         let entries = table.entries();
         let disk = || device.name();
-        let layout =
-            Layout::from_entries(&entries).with_context(|_| LayoutSnafu { disk: disk() })?;
+        let layout = Layout::from_entries(&entries)
+            .and_then(|layout| layout.check_identifiers().map(|()| layout))
+            .with_context(|_| LayoutSnafu { disk: disk() })?;
         // The layout was made of this very table, so that each partition has an entry in it.
         let bits = |number| table.attributes(number).unwrap_or_default();
         let sets = layout
@@ -200,6 +201,11 @@ impl BootDisk {
     /// Where the sets are.
     pub const fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The used entries of the table, those of no set too.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.table.entries()
     }
 
     /// The bits of each set that the disk has.
@@ -263,6 +269,23 @@ impl BootDisk {
             disk.reread()?;
             let damage = disk.damage().cloned();
             disk.table.rewrite(&*disk.device)?;
+            Ok(damage)
+        })
+    }
+
+    /// Reads the table anew and makes a copy that is damaged, or differs, from the one that counts.
+    /// What was wrong is returned; when nothing was, nothing is written.
+    ///
+    /// After a crash in the middle the table says what it said before, and repairing it again
+    /// finishes the job.
+    ///
+    /// # Errors
+    /// When the table cannot be read or written, above all when both copies are damaged.
+    pub fn repair(&mut self) -> Result<Option<Damage>, Error> {
+        self.locked(|disk| {
+            disk.reread()?;
+            let damage = disk.damage().cloned();
+            disk.table.repair(&*disk.device)?;
             Ok(damage)
         })
     }

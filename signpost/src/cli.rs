@@ -19,6 +19,10 @@ use crate::status::{SetStatus, Status};
 const EXIT_FAILED: u8 = 1;
 const EXIT_REFUSED: u8 = 4;
 
+/// What became of a damaged copy of the table.
+const REPAIRED: &str = "it is repaired";
+const NOT_REPAIRED: &str = "`signpost repair` repairs it";
+
 const ABOUT: &str = "\
 Read and change the bits by which the boot loader chooses between two partition sets
 
@@ -46,6 +50,9 @@ Examples:
 
   signpost select --disk os.img --consume-try
       Do what the boot loader does.
+
+  signpost repair
+      Make a damaged copy of the partition table from the good one.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 4 refused";
 
@@ -87,6 +94,8 @@ enum Verb {
     RollbackToInactive(Change),
     /// Print `true` if any set was ever marked successful on this disk, else nothing
     HasBootEverSucceeded,
+    /// Make a copy of the partition table that is damaged, or differs, from the one that counts
+    Repair,
     /// Write both copies of the partition table anew, with what they say now
     RewriteTable,
     /// Print what the boot loader boots now: A, B or None
@@ -160,6 +169,7 @@ pub(crate) fn run<O: Write, E: Write>(
             self::change(args, Command::RollbackToInactive, change, printer)
         }
         Verb::HasBootEverSucceeded => has_boot_ever_succeeded(args, printer),
+        Verb::Repair => repair(args, printer),
         Verb::RewriteTable => rewrite_table(args, printer),
         Verb::Select { consume_try: false } => select(args, SpendTry::No, printer),
         Verb::Select { consume_try: true } => select(args, SpendTry::Yes, printer),
@@ -206,9 +216,7 @@ fn status<O: Write, E: Write>(args: &Args, printer: &mut Printer<O, E>) -> Resul
         table_damage: store.damage().map(Damage::to_string),
     };
     if let Some(damage) = &status.table_damage {
-        printer.talk(format_args!(
-            "{damage}; `signpost rewrite-table` repairs it"
-        ));
+        printer.talk(format_args!("{damage}; {NOT_REPAIRED}"));
     }
     if args.json {
         printer.json(&status)
@@ -235,9 +243,9 @@ fn change<O: Write, E: Write>(
     }
     if let Some(damage) = &outcome.damage {
         let then = if outcome.changed {
-            "it is repaired"
+            REPAIRED
         } else {
-            "nothing was written"
+            NOT_REPAIRED
         };
         printer.talk(format_args!("{damage}; {then}"));
     }
@@ -294,6 +302,25 @@ fn has_boot_ever_succeeded<O: Write, E: Write>(
     }
 }
 
+fn repair<O: Write, E: Write>(args: &Args, printer: &mut Printer<O, E>) -> Result<(), Error> {
+    let mut disk = BootDisk::open(&args.disk(), Access::ReadWrite)?;
+    let damage = disk.repair()?;
+    match &damage {
+        Some(damage) => printer.talk(format_args!("{damage}; {REPAIRED}")),
+        None => printer.talk("both partition tables are in order; nothing was written"),
+    }
+    if args.json {
+        let answer = json!({
+            "command": "repair",
+            "changed": damage.is_some(),
+            "repaired": damage.as_ref().map(|damage| damage.side),
+            "table_damage": damage.as_ref().map(Damage::to_string),
+        });
+        printer.json(&answer).context(OutputSnafu)?;
+    }
+    Ok(())
+}
+
 fn rewrite_table<O: Write, E: Write>(
     args: &Args,
     printer: &mut Printer<O, E>,
@@ -301,7 +328,7 @@ fn rewrite_table<O: Write, E: Write>(
     let mut disk = BootDisk::open(&args.disk(), Access::ReadWrite)?;
     let damage = disk.rewrite_table()?;
     if let Some(damage) = &damage {
-        printer.talk(format_args!("{damage}; it is repaired"));
+        printer.talk(format_args!("{damage}; {REPAIRED}"));
     }
     if args.json {
         let answer = json!({
@@ -323,7 +350,15 @@ fn select<O: Write, E: Write>(
         SpendTry::No => Access::ReadOnly,
     };
     let mut disk = BootDisk::open(&args.disk(), access)?;
+    let damage = disk.damage().cloned();
     let pick = disk.select(spend)?;
+    if let Some(damage) = damage {
+        let then = match disk.damage() {
+            None => REPAIRED,
+            Some(_) => NOT_REPAIRED,
+        };
+        printer.talk(format_args!("{damage}; {then}"));
+    }
     if pick.is_some_and(|pick| pick.last_resort) {
         printer.talk("this is the last resort: GRUB would boot nothing");
     }

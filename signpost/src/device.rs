@@ -3,6 +3,8 @@
 //! Nothing here creates, truncates or extends anything. A read or write that does not fit is an
 //! error and moves no byte. [`FileDevice`] is the only place in this project that opens a disk.
 
+mod sectors;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek, SeekFrom};
@@ -15,6 +17,8 @@ use std::time::Duration;
 use rustix::fs::{Advice, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use snafu::{ResultExt, Snafu};
+
+pub use self::sectors::DeviceSectors;
 
 /// What an opened disk may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

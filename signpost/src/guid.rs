@@ -77,6 +77,25 @@ impl Guid {
         self.0
     }
 
+    /// What partitions of this type are for, if it is one of those named here.
+    pub fn type_name(self) -> Option<&'static str> {
+        let names = [
+            (BIOS_BOOT, "BIOS boot"),
+            (EFI_SYSTEM, "EFI system"),
+            (EFI_BACKUP, "EFI backup"),
+            (BOOT, "boot"),
+            (ROOT, "root"),
+            (HASH, "hash"),
+            (RESERVED, "reserved"),
+            (PRIVATE, "private"),
+            (DATA, "data"),
+        ];
+        names
+            .into_iter()
+            .find(|(guid, _)| *guid == self)
+            .map(|(_, name)| name)
+    }
+
     /// Whether every byte is 0, which as a partition type means: no partition.
     pub fn is_nil(self) -> bool {
         self.0 == [0; 16]

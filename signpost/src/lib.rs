@@ -7,10 +7,11 @@
 //! compatible, bit for bit, with Bottlerocket's signpost and with GRUB's `gptprio`.
 //!
 //! What decides is pure and uses nothing beyond `core` and `alloc`: [`attributes`], [`guid`],
-//! [`slot`], [`layout`], [`state`], [`bootloader`]. What acts is thin: [`device`] moves bytes,
-//! [`window`] bounds them, [`table`] writes a table so that one copy of it is sound at every
-//! instant, [`discover`] asks the kernel, [`boot_disk`] puts a disk together, and [`store`] is the
-//! door that callers use.
+//! [`slot`], [`layout`], [`state`], [`bootloader`], [`gpt`], [`loader`]. These are the whole crate
+//! without its default feature `std`, for a boot loader to share. What acts is thin: `device` moves
+//! bytes, `window` bounds them, `table` writes a table so that one copy of it is sound at every
+//! instant, `discover` asks the kernel, `boot_disk` puts a disk together, and `store` is the door
+//! that callers use.
 //!
 //! It never writes to the running set, never writes to a set that could boot, never acts on a table
 //! read earlier, and without a reason in words never takes away the last set that is known to boot.
@@ -35,31 +36,48 @@
 //! # Ok::<(), Refusal>(())
 //! ```
 
+#![cfg_attr(not(feature = "std"), no_std)]
+
 extern crate alloc;
 
 pub mod attributes;
-pub mod boot_disk;
 pub mod bootloader;
-pub mod device;
-pub mod discover;
+pub mod gpt;
 pub mod guid;
 pub mod layout;
+pub mod loader;
 pub mod slot;
 pub mod state;
+
+#[cfg(feature = "std")]
+pub mod boot_disk;
+#[cfg(feature = "std")]
+pub mod device;
+#[cfg(feature = "std")]
+pub mod discover;
+#[cfg(feature = "std")]
 pub mod store;
+#[cfg(feature = "std")]
 pub mod table;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(all(feature = "std", any(test, feature = "testing")))]
 pub mod testing;
+#[cfg(feature = "std")]
 pub mod window;
 
 pub use attributes::{BootAttributes, Priority, PrivateAttributes, TriesLeft};
-pub use boot_disk::BootDisk;
 pub use bootloader::{Pick, grub_pick, select};
-pub use device::{Access, BlockDevice, FileDevice};
 pub use guid::Guid;
 pub use layout::Layout;
 pub use slot::{Partition, PartitionKind, PartitionSet, PerSlot, Sets, Slot};
 pub use state::{BootState, Command, Force, Reason, Refusal};
+
+#[cfg(feature = "std")]
+pub use boot_disk::BootDisk;
+#[cfg(feature = "std")]
+pub use device::{Access, BlockDevice, FileDevice};
+#[cfg(feature = "std")]
 pub use store::{ActiveChoice, DiskChoice, InactivePartition, Outcome, SlotStore, SpendTry};
+#[cfg(feature = "std")]
 pub use table::Damage;
+#[cfg(feature = "std")]
 pub use window::Window;

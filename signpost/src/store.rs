@@ -5,16 +5,24 @@
 //! boot bits is an [`InactivePartition`], and that is given out only for a set that is not running,
 //! whose bits are cleared on the disk, and that nothing has mounted.
 
-use std::io;
-use std::path::PathBuf;
+mod error;
+mod inactive;
+mod kernel;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
-use snafu::{OptionExt, ResultExt, Snafu, ensure};
+use snafu::{OptionExt, ResultExt, ensure};
 
-use crate::attributes::BootAttributes;
+use self::error::{
+    DiscoverSnafu, NoSuchSetSnafu, NodeDisagreesSnafu, NotClearedSnafu, OtherNodeSnafu,
+    OutsideSnafu, PartitionSnafu, ReadOnlySnafu, RefusedSnafu,
+};
+use self::kernel::{Kernel, named_or_unknown};
 use crate::boot_disk::{self, BootDisk, OpenedDisk};
 use crate::bootloader::Pick;
-use crate::device::{self, Access, BlockDevice, DeviceNumber, FileDevice};
+use crate::device::{Access, BlockDevice, FileDevice};
 use crate::discover::{self, PartitionNode, System};
 use crate::layout::Layout;
 use crate::slot::{Partition, PartitionKind, Slot};
@@ -22,152 +30,10 @@ use crate::state::{BootState, Command, Force, Refusal};
 use crate::table::Damage;
 use crate::window::Window;
 
+pub use self::error::Error;
+pub use self::inactive::InactivePartition;
 pub use crate::boot_disk::SpendTry;
 pub use crate::discover::{ActiveChoice, DiskChoice};
-
-/// Why something about the sets could not be done.
-#[derive(Debug, Snafu)]
-#[snafu(visibility(pub(crate)))]
-#[non_exhaustive]
-pub enum Error {
-    /// The rules forbid it. The disk is as it was.
-    #[snafu(display("{refusal}"))]
-    Refused {
-        /// Why.
-        refusal: Refusal,
-    },
-    /// The disk could not be read or written.
-    #[snafu(transparent)]
-    Disk {
-        /// Why.
-        source: boot_disk::Error,
-    },
-    /// Which set runs could not be found out.
-    #[snafu(display("finding the running partition set of {disk}"))]
-    Discover {
-        /// The disk.
-        disk: String,
-        /// Why.
-        source: discover::Error,
-    },
-    /// The disk is not the one that the system runs from.
-    #[snafu(display("no set of {disk} is known to be the running one"))]
-    ActiveUnknown {
-        /// The disk.
-        disk: String,
-    },
-    /// The set that was said to run is not the one that does.
-    #[snafu(display("the system runs from set {running} of {disk}, not from set {named}"))]
-    ActiveContradicted {
-        /// The disk.
-        disk: String,
-        /// The set that was named.
-        named: Slot,
-        /// The set that runs.
-        running: Slot,
-    },
-    /// The set that was said to run does not exist.
-    #[snafu(display("{disk} has no set {slot}"))]
-    NoSuchSet {
-        /// The disk.
-        disk: String,
-        /// The set.
-        slot: Slot,
-    },
-    /// The disk was opened for reading only.
-    #[snafu(display("{disk} was opened for reading only"))]
-    ReadOnly {
-        /// The disk.
-        disk: String,
-    },
-    /// The set could still boot while it is being written.
-    #[snafu(display("set {slot} of {disk} has not been cleared ({bits})"))]
-    NotCleared {
-        /// The disk.
-        disk: String,
-        /// The inactive set.
-        slot: Slot,
-        /// Its bits.
-        bits: BootAttributes,
-    },
-    /// The kernel and the table disagree about where a partition is.
-    #[snafu(display(
-        "{} is {length} bytes at {start}, but the partition table of {disk} has {} bytes at {}",
-        node.display(), partition.length, partition.start
-    ))]
-    NodeDisagrees {
-        /// The partition's device node.
-        node: PathBuf,
-        /// Where the kernel has it on the disk.
-        start: u64,
-        /// How long the kernel has it.
-        length: u64,
-        /// The disk.
-        disk: String,
-        /// Where the table has it.
-        partition: Partition,
-    },
-    /// The device node of a partition is that of something else.
-    #[snafu(display("{} is not the device {expected}", node.display()))]
-    OtherNode {
-        /// The device node.
-        node: PathBuf,
-        /// The number that it should have.
-        expected: DeviceNumber,
-    },
-    /// A partition could not be opened.
-    #[snafu(display("opening the {kind} partition of set {slot}"))]
-    Partition {
-        /// What the partition is for.
-        kind: PartitionKind,
-        /// Its set.
-        slot: Slot,
-        /// Why.
-        source: device::Error,
-    },
-    /// A partition does not fit on its disk.
-    #[snafu(display("opening the {kind} partition of set {slot} on {disk}"))]
-    Outside {
-        /// What the partition is for.
-        kind: PartitionKind,
-        /// Its set.
-        slot: Slot,
-        /// The disk.
-        disk: String,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-impl Error {
-    /// What the operator can do about it, where there is something.
-    pub fn advice(&self) -> Option<&'static str> {
-        match self {
-            Self::Refused { refusal } => Some(refusal.advice()),
-            Self::Disk { source } => source.advice(),
-            Self::Discover { source, .. } => Some(source.advice()),
-            Self::ActiveUnknown { .. } => {
-                Some("name the running set with `--active A` or `--active B`")
-            }
-            Self::ActiveContradicted { .. } => Some("leave out `--active`"),
-            Self::NoSuchSet { .. } => Some("name the set that the disk has, `--active A`"),
-            Self::NotCleared { .. } => Some("give `clear-inactive` before writing to the set"),
-            Self::NodeDisagrees { .. } => {
-                Some("the kernel has an older partition table; run `partprobe`, or reboot")
-            }
-            Self::Partition { source, .. } => source.advice(),
-            Self::ReadOnly { .. } | Self::OtherNode { .. } | Self::Outside { .. } => None,
-        }
-    }
-
-    /// The refusal, if the rules forbid it rather than that it failed.
-    pub const fn refusal(&self) -> Option<Refusal> {
-        match self {
-            Self::Refused { refusal } => Some(*refusal),
-            _ => None,
-        }
-    }
-}
 
 /// What a command did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,13 +55,6 @@ pub struct SlotStore {
     active: Slot,
     access: Access,
     kernel: Option<Kernel>,
-}
-
-/// What the kernel calls the disk, and where it says so.
-#[derive(Debug)]
-struct Kernel {
-    system: System,
-    number: DeviceNumber,
 }
 
 impl SlotStore {
@@ -339,6 +198,14 @@ impl SlotStore {
     /// When the table cannot be read or written.
     pub fn rewrite_table(&mut self) -> Result<Option<Damage>, Error> {
         Ok(self.disk.rewrite_table()?)
+    }
+
+    /// Makes a damaged copy of the table from the good one; see [`BootDisk::repair`].
+    ///
+    /// # Errors
+    /// When the table cannot be read or written.
+    pub fn repair(&mut self) -> Result<Option<Damage>, Error> {
+        Ok(self.disk.repair()?)
     }
 
     /// An error unless each partition of the inactive set could be opened for writing, but for the
@@ -510,96 +377,7 @@ impl SlotStore {
     }
 }
 
-impl Kernel {
-    /// The running set of a disk that the kernel knows.
-    fn active(&self, disk: &BootDisk, choice: ActiveChoice) -> Result<Slot, Error> {
-        let here = self.system.running().and_then(|running| {
-            let is_here = running.disk.number == self.number;
-            is_here.then(|| running.slot(disk.layout())).transpose()
-        });
-        match (here, choice) {
-            (Ok(Some(running)), ActiveChoice::Set(named)) if named != running => {
-                ActiveContradictedSnafu {
-                    disk: disk.name(),
-                    named,
-                    running,
-                }
-                .fail()
-            }
-            (Ok(Some(running)), _) => Ok(running),
-            // Another disk than the system's, or one about which the kernel has nothing to say.
-            (Ok(None), choice) => named_or_unknown(disk, choice),
-            // Naming the set is what is advised when sysfs does not tell; there is nothing in its
-            // answer to contradict the name.
-            (Err(_), ActiveChoice::Set(named)) => Ok(named),
-            (Err(error), ActiveChoice::Auto) => {
-                Err(error).with_context(|_| DiscoverSnafu { disk: disk.name() })
-            }
-        }
-    }
-}
-
-fn named_or_unknown(disk: &BootDisk, choice: ActiveChoice) -> Result<Slot, Error> {
-    match choice {
-        ActiveChoice::Set(slot) => Ok(slot),
-        ActiveChoice::Auto => ActiveUnknownSnafu { disk: disk.name() }.fail(),
-    }
-}
-
 fn state_of(disk: &BootDisk, active: Slot) -> BootState {
     BootState::new(active, disk.sets(), disk.private())
         .expect("the disk has the active set: checked when opened, and rereading keeps the layout")
 }
-
-/// A partition of the set that does not run: the only part of a disk that can be written.
-#[derive(Debug)]
-pub struct InactivePartition {
-    slot: Slot,
-    kind: PartitionKind,
-    window: Window,
-}
-
-impl InactivePartition {
-    /// The set it belongs to, which is not the running one.
-    pub const fn slot(&self) -> Slot {
-        self.slot
-    }
-
-    /// What it is for.
-    pub const fn kind(&self) -> PartitionKind {
-        self.kind
-    }
-}
-
-impl BlockDevice for InactivePartition {
-    fn len(&self) -> u64 {
-        self.window.len()
-    }
-
-    fn block_size(&self) -> u32 {
-        self.window.block_size()
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.window.read_at(offset, buf)
-    }
-
-    fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
-        self.window.write_at(offset, buf)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.window.sync()
-    }
-
-    fn read_back_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.window.read_back_at(offset, buf)
-    }
-
-    fn name(&self) -> String {
-        self.window.name()
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -4,15 +4,22 @@
 //! from, so as long as only one of them is being written there is always a sound one. That is the
 //! whole of the safety here, and this is the order that keeps it:
 //!
-//! 1. a copy that was found damaged is made from the other one; sync; read back;
-//! 2. the changed sectors of the backup, entries then header; sync; read back;
-//! 3. the changed sectors of the primary, entries then header; sync; read back.
+//! 1. a copy that was found damaged is made from the other one;
+//! 2. the changed sectors of the backup;
+//! 3. the changed sectors of the primary.
+//!
+//! Each of them is: the header, sync, read back; the entries, sync, read back.
 //!
 //! **After a crash** in step 1 the table is as it was. In step 2 it is as it was: the primary counts.
 //! In step 3 it is either as it was or as it was to be: if the primary is whole it counts, and it
 //! is whole only with all its sectors old or all new, else the backup counts, and that is new.
-//! GRUB reads a table the same way and repairs it before it boots. So does [`Table::write`] next
-//! time: what a crash leaves behind is damage of one copy.
+//! GRUB repairs such a table before it boots, and so does [`Table::write`] next time: what a crash
+//! leaves behind is damage of one copy.
+//!
+//! **Why the header first, and durable before the entries.** GRUB holds the backup against the
+//! primary header even when the primary entries are torn, and will not have a backup that says
+//! otherwise. New entries under the old header would leave it nothing; the new header over old
+//! entries agrees with the backup. See [`loader`](crate::loader).
 //!
 //! **What this cannot protect.** A drive with 4096-byte physical blocks that shows 512-byte sectors
 //! may lose the whole block around the sector it was writing. Sectors 0 to 7 are one such block, so
@@ -25,131 +32,29 @@
 //! sectors before the first of them is written.
 
 mod copy;
+mod error;
 mod header;
 mod image;
+mod step;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 
-use snafu::{ResultExt, Snafu, ensure};
+use snafu::{ResultExt, ensure};
 
 use self::copy::TableCopy;
-use self::header::{Geometry, Header, PRIMARY_LBA};
+use self::error::{BothDamagedSnafu, NoTableSnafu, RenderSnafu, StaleSnafu};
+use self::header::Header;
+use self::step::{Extent, Step};
 use crate::device::BlockDevice;
+use crate::gpt::{Geometry, PRIMARY_LBA};
 use crate::layout::Entry;
 
 pub use self::copy::Error as RenderError;
-pub use self::header::{Fault, Side};
-
-/// Why a table could not be read or written.
-#[derive(Debug, Snafu)]
-#[non_exhaustive]
-pub enum Error {
-    /// There is no table on the disk.
-    #[snafu(display("{disk} has no GUID partition table"))]
-    NoTable {
-        /// The disk.
-        disk: String,
-    },
-    /// There is a table, and no copy of it can be trusted.
-    #[snafu(display(
-        "both partition tables of {disk} are damaged: of the primary, {primary}; of the backup, \
-         {backup}"
-    ))]
-    BothDamaged {
-        /// The disk.
-        disk: String,
-        /// What is wrong with the primary.
-        primary: Fault,
-        /// What is wrong with the backup.
-        backup: Fault,
-    },
-    /// The new table could not be made. Nothing was written.
-    #[snafu(display("changing the partition table of {disk} in memory"))]
-    Render {
-        /// The disk.
-        disk: String,
-        /// What went wrong.
-        source: RenderError,
-    },
-    /// Somebody else changed the table after it was read. Nothing was written.
-    #[snafu(display("the partition table of {disk} has changed since it was read"))]
-    Stale {
-        /// The disk.
-        disk: String,
-    },
-    /// A sector could not be written. The other copy is sound.
-    #[snafu(display("writing the {side} partition table of {disk} at offset {offset}"))]
-    Write {
-        /// The disk.
-        disk: String,
-        /// The copy.
-        side: Side,
-        /// Where.
-        offset: u64,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// What was written could not be made durable. The other copy is sound.
-    #[snafu(display("syncing the {side} partition table of {disk}"))]
-    Sync {
-        /// The disk.
-        disk: String,
-        /// The copy.
-        side: Side,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// What was written could not be read again. The other copy is sound.
-    #[snafu(display("reading back the {side} partition table of {disk} at offset {offset}"))]
-    ReadBack {
-        /// The disk.
-        disk: String,
-        /// The copy.
-        side: Side,
-        /// Where.
-        offset: u64,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The disk does not hold what was written. The other copy is sound.
-    #[snafu(display(
-        "the {side} partition table of {disk} does not hold what was written at offset {offset}"
-    ))]
-    Mismatch {
-        /// The disk.
-        disk: String,
-        /// The copy.
-        side: Side,
-        /// Where.
-        offset: u64,
-    },
-}
-
-impl Error {
-    /// What the operator can do about it, where there is something.
-    pub fn advice(&self) -> Option<&'static str> {
-        match self {
-            Self::NoTable { .. } => Some("name the disk that the system boots from with `--disk`"),
-            Self::BothDamaged { .. } => Some(
-                "nothing was written; save both ends of the disk with dd, then rebuild the table \
-                 with `sgdisk --load-backup=FILE` from a saved one, or from the partition plan of \
-                 the image, and set the bits anew",
-            ),
-            Self::Stale { .. } => Some("nothing was written; run the command again"),
-            Self::Render { .. } => Some("nothing was written; look at the table with `sgdisk -v`"),
-            Self::Write { .. }
-            | Self::Sync { .. }
-            | Self::ReadBack { .. }
-            | Self::Mismatch { .. } => Some(
-                "the other copy of the table is sound; check the disk, then run the command again",
-            ),
-        }
-    }
-}
+pub use self::error::Error;
+pub use crate::gpt::{Fault, Side};
 
 /// One copy of the table was not as it should be when it was read. The other one was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,19 +104,6 @@ enum Twin {
     },
 }
 
-/// One copy to write: what it will be, and which of its bytes to put on the disk.
-#[derive(Debug)]
-struct Step {
-    copy: TableCopy,
-    sectors: Vec<SectorWrite>,
-}
-
-#[derive(Debug)]
-struct SectorWrite {
-    offset: u64,
-    bytes: Vec<u8>,
-}
-
 /// What a disk looks like under one sector size.
 enum Attempt {
     Table(Box<Table>),
@@ -236,7 +128,7 @@ impl Table {
         let disk = device.name();
         let mut damaged = None;
         for sector in sector_sizes(device.block_size()) {
-            let Some(geometry) = Geometry::new(device.len(), sector) else {
+            let Some(geometry) = Geometry::of_length(device.len(), sector) else {
                 continue;
             };
             match Self::read_as(device, geometry) {
@@ -340,7 +232,7 @@ impl Table {
 
     /// Bytes of a sector of this table: 512 or 4096.
     pub const fn sector_size(&self) -> usize {
-        self.geometry.sector
+        self.geometry.sector()
     }
 
     /// What was wrong with a copy when the table was read.
@@ -395,7 +287,9 @@ impl Table {
         let steps = self
             .plan(Extent::ChangedSectors)
             .context(RenderSnafu { disk: &self.disk })?;
-        self.carry_out(device, steps)
+        let written = self.carry_out(device, steps)?;
+        self.changes.clear();
+        Ok(written)
     }
 
     /// Writes every sector of both copies, in the order given at the head of this module, with the
@@ -407,25 +301,43 @@ impl Table {
         let steps = self
             .plan(Extent::EverySector)
             .context(RenderSnafu { disk: &self.disk })?;
-        self.carry_out(device, steps)
+        let written = self.carry_out(device, steps)?;
+        self.changes.clear();
+        Ok(written)
+    }
+
+    /// Makes a damaged copy, or one that differs, from the one that counts. Writes nothing else: not
+    /// the good copy, not the planned changes, which stay planned.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write); the copy that counts is not touched.
+    pub fn repair(&mut self, device: &dyn BlockDevice) -> Result<Written, Error> {
+        let (_, step) = self
+            .whole_twin()
+            .context(RenderSnafu { disk: &self.disk })?;
+        match step {
+            None => Ok(Written::Nothing),
+            Some(step) => self.carry_out(device, vec![step]),
+        }
+    }
+
+    /// The copy that does not count as it should be, and the step that makes it so if it is not.
+    fn whole_twin(&self) -> Result<(TableCopy, Option<Step>), RenderError> {
+        match &self.twin {
+            Twin::Sound(twin) => Ok((twin.clone(), None)),
+            Twin::Broken { header, .. } => {
+                let twin = self.trusted.twin(header.as_deref(), &self.geometry)?;
+                let extent = Extent::EverySector;
+                let step = Step::new(&twin, twin.clone(), extent, &self.geometry);
+                Ok((twin, Some(step)))
+            }
+        }
     }
 
     /// Decides what to write, in which order. Touches nothing.
     fn plan(&self, extent: Extent) -> Result<Vec<Step>, RenderError> {
-        let mut steps = Vec::new();
-        let twin = match &self.twin {
-            Twin::Sound(twin) => twin.clone(),
-            Twin::Broken { header, .. } => {
-                let twin = self.trusted.twin(header.as_deref(), &self.geometry)?;
-                steps.push(Step::new(
-                    &twin,
-                    twin.clone(),
-                    Extent::EverySector,
-                    &self.geometry,
-                ));
-                twin
-            }
-        };
+        let (twin, repair) = self.whole_twin()?;
+        let mut steps = Vec::from_iter(repair);
         let (primary, backup) = match self.trusted.side {
             Side::Primary => (&self.trusted, &twin),
             Side::Backup => (&twin, &self.trusted),
@@ -453,58 +365,7 @@ impl Table {
                 self.twin = Twin::Sound(copy);
             }
         }
-        self.changes.clear();
         Ok(Written::Changed)
-    }
-}
-
-/// How much of a copy to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Extent {
-    ChangedSectors,
-    EverySector,
-}
-
-impl Step {
-    fn new(old: &TableCopy, new: TableCopy, extent: Extent, geometry: &Geometry) -> Self {
-        let mut sectors = Vec::new();
-        for (before, after) in old.regions().into_iter().zip(new.regions()) {
-            let pairs = before
-                .bytes
-                .chunks(geometry.sector)
-                .zip(after.bytes.chunks(geometry.sector));
-            let offsets = (0u64..).map(|nth| after.offset.saturating_add(geometry.offset(nth)));
-            for (offset, (before, after)) in offsets.zip(pairs) {
-                if extent == Extent::EverySector || before != after {
-                    sectors.push(SectorWrite {
-                        offset,
-                        bytes: after.to_vec(),
-                    });
-                }
-            }
-        }
-        Self { copy: new, sectors }
-    }
-
-    /// Writes the sectors, makes them durable, and reads the whole copy back from the medium.
-    fn carry_out(&self, device: &dyn BlockDevice, disk: &str) -> Result<(), Error> {
-        let side = self.copy.side;
-        for SectorWrite { offset, bytes } in &self.sectors {
-            let offset = *offset;
-            device
-                .write_at(offset, bytes)
-                .context(WriteSnafu { disk, side, offset })?;
-        }
-        device.sync().context(SyncSnafu { disk, side })?;
-        for region in self.copy.regions() {
-            let offset = region.offset;
-            let mut found = vec![0; region.bytes.len()];
-            device
-                .read_back_at(offset, &mut found)
-                .context(ReadBackSnafu { disk, side, offset })?;
-            ensure!(found == region.bytes, MismatchSnafu { disk, side, offset });
-        }
-        Ok(())
     }
 }
 

@@ -4,9 +4,13 @@
 //! panics.
 
 mod disk;
+mod firmware;
 mod memory;
+#[cfg(test)]
+pub(crate) mod raw;
 mod recording;
 
 pub use disk::DiskBuilder;
+pub use firmware::carry_out;
 pub use memory::MemoryDevice;
 pub use recording::{Operation, RecordingDevice};

@@ -5,6 +5,7 @@
 
 pub mod host;
 pub mod oracle;
+pub mod power_cut;
 pub mod programs;
 pub mod publisher;
 pub mod server;

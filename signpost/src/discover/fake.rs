@@ -68,6 +68,21 @@ impl FakeSys {
         self
     }
 
+    /// Builds a mapped device on one more device, which may come after it.
+    pub(crate) fn built_on(self, name: &str, slave: &str) -> Self {
+        let devices = self.dir.path().join("devices");
+        let target = devices.join(slave);
+        let slaves = devices.join("virtual").join(name).join("slaves");
+        symlink(&target, slaves.join(target.file_name().unwrap())).unwrap();
+        self
+    }
+
+    pub(crate) fn logical_block_size(self, disk: &str, bytes: u32) -> Self {
+        let queue = self.dir.path().join("devices/pci").join(disk).join("queue");
+        fs::write(queue.join("logical_block_size"), format!("{bytes}\n")).unwrap();
+        self
+    }
+
     pub(crate) fn system(&self, root: (u32, u32)) -> System {
         let number = DeviceNumber {
             major: root.0,

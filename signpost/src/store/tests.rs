@@ -1,11 +1,13 @@
 //! The store on disks in memory, with and without a kernel that knows them.
 
 use super::*;
-use crate::attributes::{Priority, TriesLeft};
+use crate::attributes::{BootAttributes, Priority, TriesLeft};
+use crate::device::DeviceNumber;
 use crate::discover::fake::{FakeSys, factory};
 use crate::layout;
 use crate::slot::{PerSlot, Sets};
 use crate::table::{Side, Table};
+use crate::testing::raw::Raw;
 use crate::testing::{DiskBuilder, MemoryDevice, Operation, RecordingDevice};
 
 const MIB: u64 = 1024 * 1024;
@@ -437,6 +439,49 @@ fn when_sysfs_does_not_tell_the_set_must_be_named() {
     );
     assert!(error.advice().unwrap().contains("--active A"));
     assert!(known(&disk, &sys, (0, 35), ActiveChoice::Set(Slot::B)).is_ok());
+}
+
+/// There is no inactive set then, whatever it is called.
+#[test]
+fn a_root_on_both_sets_is_refused_also_when_a_set_is_named() {
+    let sys = factory().mapped("dm-0", "253:0", &["pci/vda/vda4", "pci/vda/vda10"]);
+    let disk = Disk::factory();
+    for active in [
+        ActiveChoice::Auto,
+        ActiveChoice::Set(Slot::A),
+        ActiveChoice::Set(Slot::B),
+    ] {
+        let error = known(&disk, &sys, (253, 0), active).unwrap_err();
+        let Error::Discover { source, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            source.to_string(),
+            "the root file system is on partitions 4 (root) and 10 (hash), in both sets"
+        );
+    }
+}
+
+#[test]
+fn sets_that_the_kernel_could_not_tell_apart_are_refused() {
+    for sector in [512, 4096] {
+        let mut raw = Raw::new(sector);
+        for side in [Side::Primary, Side::Backup] {
+            let [a, b] = [3, 8].map(|number| raw.entry(side, number).start + 16);
+            raw.bytes.copy_within(a..a + 16, b);
+            raw.fix(side);
+        }
+        let error = BootDisk::read(Arc::new(raw.device())).unwrap_err();
+        let boot_disk::Error::Layout { source, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            source.to_string(),
+            "boot partitions 3 and 8 have the same identifier \
+             00000003-0000-4000-8000-000000000001, by which the kernel finds the set that the boot \
+             loader picked"
+        );
+    }
 }
 
 #[test]

@@ -10,11 +10,12 @@ use std::io::{Seek, SeekFrom};
 use gptman::GPTPartitionEntry;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
-use super::header::{AddressSnafu, ENTRY_SIZE, Fault, Geometry, Header, PRIMARY_LBA, Side};
+use super::header::Header;
 use super::image::{Image, Region};
 use crate::device::BlockDevice;
+use crate::gpt::{AddressSnafu, ENTRY_SIZE, Fault, Geometry, PRIMARY_LBA, Side};
 use crate::guid::Guid;
-use crate::layout::{ByteRange, Entry};
+use crate::layout::Entry;
 
 /// Where the checksum of the header is in the header, and where that of the entries is.
 const CHECKSUMS: [std::ops::Range<usize>; 2] = [16..20, 88..92];
@@ -85,7 +86,7 @@ impl TableCopy {
             fault,
             header: None,
         };
-        let sector = read(device, geometry.offset(lba), geometry.sector).map_err(lost)?;
+        let sector = read(device, geometry.offset(lba), geometry.sector()).map_err(lost)?;
         let header = Header::parse(&sector.bytes, side, lba, geometry).map_err(lost)?;
         let length = geometry.entries_length(header.fields.number_of_partition_entries);
         let entries_at = geometry.offset(header.fields.partition_entry_lba);
@@ -131,7 +132,7 @@ impl TableCopy {
 
     /// The header sector and the entries, each with its offset on the disk.
     pub(super) const fn regions(&self) -> [&Region; 2] {
-        [&self.image.entries, &self.image.header]
+        [&self.image.header, &self.image.entries]
     }
 
     /// Whether the disk still holds exactly these bytes.
@@ -159,7 +160,7 @@ impl TableCopy {
                 number,
                 type_guid: Guid(partition.partition_type_guid),
                 guid: Guid(partition.unique_partition_guid),
-                range: range_of(partition, geometry),
+                range: geometry.range(partition.starting_lba, partition.ending_lba),
                 attributes: partition.attribute_bits,
             })
             .collect()
@@ -242,7 +243,7 @@ impl TableCopy {
         let image = Image::new(
             Region {
                 offset: geometry.offset(lba),
-                bytes: vec![0; geometry.sector],
+                bytes: vec![0; geometry.sector()],
             },
             Region {
                 offset: geometry.offset(entries_lba),
@@ -292,22 +293,6 @@ fn read(device: &dyn BlockDevice, offset: u64, length: usize) -> Result<Region, 
 /// The place of an entry in the array.
 fn index(number: u32) -> Option<usize> {
     usize::try_from(number).ok()?.checked_sub(1)
-}
-
-/// The bytes of a partition, if the entry gives any on this disk. Its last sector counts too.
-fn range_of(partition: &GPTPartitionEntry, geometry: &Geometry) -> Option<ByteRange> {
-    if partition.ending_lba > geometry.last_lba() {
-        return None;
-    }
-    let sectors = partition
-        .ending_lba
-        .checked_sub(partition.starting_lba)?
-        .checked_add(1)?;
-    let sector = geometry.sector_bytes();
-    ByteRange::new(
-        partition.starting_lba.checked_mul(sector)?,
-        sectors.checked_mul(sector)?,
-    )
 }
 
 fn without_checksums(header: &[u8]) -> Vec<u8> {

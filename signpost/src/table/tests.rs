@@ -2,6 +2,5 @@
 //! shares no code with the first.
 
 mod crash;
-mod raw;
 mod reading;
 mod writing;

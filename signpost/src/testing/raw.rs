@@ -2,20 +2,20 @@
 
 use std::ops::Range;
 
-use super::super::Side;
 use crate::attributes::BootAttributes;
+use crate::gpt::Side;
 use crate::slot::Slot;
 use crate::testing::{DiskBuilder, MemoryDevice};
 
 /// The entry of set A's boot partition in a built disk.
-pub(super) const BOOT_A: u32 = 3;
+pub(crate) const BOOT_A: u32 = 3;
 /// The entry of set B's boot partition in a built disk.
-pub(super) const BOOT_B: u32 = 8;
+pub(crate) const BOOT_B: u32 = 8;
 
-pub(super) const SIDES: [Side; 2] = [Side::Primary, Side::Backup];
+pub(crate) const SIDES: [Side; 2] = [Side::Primary, Side::Backup];
 
 /// The checksum of a table, one bit at a time.
-pub(super) fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let mut remainder = u32::MAX;
     for byte in bytes {
         remainder ^= u32::from(*byte);
@@ -32,16 +32,16 @@ pub(super) fn crc32(bytes: &[u8]) -> u32 {
 
 /// A disk image and the size of its sectors.
 #[derive(Clone)]
-pub(super) struct Raw {
-    pub(super) bytes: Vec<u8>,
-    pub(super) sector: usize,
+pub(crate) struct Raw {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) sector: usize,
 }
 
 /// The bytes of each partition of a [`small`] disk.
-pub(super) const UNIT: u64 = 32 * 1024;
+pub(crate) const UNIT: u64 = 32 * 1024;
 
 /// The smallest disk the builder makes.
-pub(super) fn small(sector: u32) -> DiskBuilder {
+pub(crate) fn small(sector: u32) -> DiskBuilder {
     DiskBuilder::new()
         .unit(UNIT)
         .root_mib(1)
@@ -49,7 +49,7 @@ pub(super) fn small(sector: u32) -> DiskBuilder {
 }
 
 impl Raw {
-    pub(super) fn new(sector: u32) -> Self {
+    pub(crate) fn new(sector: u32) -> Self {
         Self::of(&small(sector), sector)
     }
 
@@ -62,7 +62,7 @@ impl Raw {
 
     /// A disk with things in it that are not ours, and that nobody may change: boot code in the MBR,
     /// bits in every attribute, text after the headers, a name and a number in an unused entry.
-    pub(super) fn with_foreign_bytes(sector: u32) -> Self {
+    pub(crate) fn with_foreign_bytes(sector: u32) -> Self {
         let foreign = BootAttributes::from_bits(0xfd01_1234_5678_9abc);
         let mut raw = Self::of(&small(sector).bits(Slot::A, foreign), sector);
         raw.bytes[..440].fill(0x90);
@@ -77,15 +77,15 @@ impl Raw {
         raw
     }
 
-    pub(super) fn device(&self) -> MemoryDevice {
+    pub(crate) fn device(&self) -> MemoryDevice {
         MemoryDevice::new(self.bytes.clone(), u32::try_from(self.sector).unwrap())
     }
 
-    pub(super) fn u32_at(&self, at: usize) -> u32 {
+    pub(crate) fn u32_at(&self, at: usize) -> u32 {
         u32::from_le_bytes(self.bytes[at..at + 4].try_into().unwrap())
     }
 
-    pub(super) fn u64_at(&self, at: usize) -> u64 {
+    pub(crate) fn u64_at(&self, at: usize) -> u64 {
         u64::from_le_bytes(self.bytes[at..at + 8].try_into().unwrap())
     }
 
@@ -95,7 +95,7 @@ impl Raw {
     }
 
     /// The 92 bytes of a header.
-    pub(super) fn header(&self, side: Side) -> Range<usize> {
+    pub(crate) fn header(&self, side: Side) -> Range<usize> {
         let start = match side {
             Side::Primary => self.sector,
             Side::Backup => self.pointed_at(self.sector + 32),
@@ -104,29 +104,29 @@ impl Raw {
     }
 
     /// The whole array of entries.
-    pub(super) fn entries(&self, side: Side) -> Range<usize> {
+    pub(crate) fn entries(&self, side: Side) -> Range<usize> {
         let header = self.header(side).start;
         let start = self.pointed_at(header + 72);
         start..start + 128 * usize::try_from(self.u32_at(header + 80)).unwrap()
     }
 
-    pub(super) fn entry(&self, side: Side, number: u32) -> Range<usize> {
+    pub(crate) fn entry(&self, side: Side, number: u32) -> Range<usize> {
         let start = self.entries(side).start + 128 * (usize::try_from(number).unwrap() - 1);
         start..start + 128
     }
 
-    pub(super) fn attributes(&self, side: Side, number: u32) -> u64 {
+    pub(crate) fn attributes(&self, side: Side, number: u32) -> u64 {
         self.u64_at(self.entry(side, number).start + 48)
     }
 
-    pub(super) fn set_attributes(&mut self, side: Side, number: u32, bits: u64) {
+    pub(crate) fn set_attributes(&mut self, side: Side, number: u32, bits: u64) {
         let at = self.entry(side, number).start + 48;
         self.bytes[at..at + 8].copy_from_slice(&bits.to_le_bytes());
         self.fix(side);
     }
 
     /// Makes the checksums of a copy right.
-    pub(super) fn fix(&mut self, side: Side) {
+    pub(crate) fn fix(&mut self, side: Side) {
         let sum = crc32(&self.bytes[self.entries(side)]);
         let header = self.header(side).start;
         self.put_u32(header + 88, sum);
@@ -134,18 +134,18 @@ impl Raw {
     }
 
     /// Makes the checksum of a header right, whatever it says about the entries.
-    pub(super) fn fix_header(&mut self, side: Side) {
+    pub(crate) fn fix_header(&mut self, side: Side) {
         let header = self.header(side);
         self.put_u32(header.start + 16, 0);
         let sum = crc32(&self.bytes[header.clone()]);
         self.put_u32(header.start + 16, sum);
     }
 
-    pub(super) fn put_u32(&mut self, at: usize, value: u32) {
+    pub(crate) fn put_u32(&mut self, at: usize, value: u32) {
         self.bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
     }
 
-    pub(super) fn put_u64(&mut self, at: usize, value: u64) {
+    pub(crate) fn put_u64(&mut self, at: usize, value: u64) {
         self.bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
     }
 }

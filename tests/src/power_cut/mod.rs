@@ -25,6 +25,10 @@ use self::overlay::{Overlay, OverlayDevice};
 pub trait Loader {
     /// For reports.
     fn name(&self) -> &'static str;
+    /// Whether it makes a damaged copy of the table good before it writes to the other one. A cut
+    /// while it writes to the only good copy there is costs the table, and no order of ours helps:
+    /// then its writes are cut only on the disk as it was before the command.
+    fn repairs(&self) -> bool;
     /// What it does to the disk before it boots, and what it boots.
     fn boot(&self, disk: &Overlay) -> (Vec<Operation>, Option<Slot>);
 }
@@ -40,7 +44,9 @@ pub struct WrittenImages {
 
 impl WrittenImages {
     fn are_on(&self, disk: &Overlay) -> bool {
-        self.images.iter().all(|(offset, bytes)| disk.holds(*offset, bytes))
+        self.images
+            .iter()
+            .all(|(offset, bytes)| disk.holds(*offset, bytes))
     }
 }
 
@@ -53,6 +59,8 @@ pub struct Phase<'a> {
     pub name: String,
     /// The disk before.
     pub base: Overlay,
+    /// Whether a copy of its table is no good.
+    pub damaged: bool,
     /// What the command did.
     pub operations: Vec<Operation>,
     /// What may boot from each set.
@@ -84,8 +92,18 @@ pub struct Count {
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, states, distinct, reruns, failures } = self;
-        write!(f, "{name:46} {states:>9} {distinct:>9} {reruns:>8} {:>9}", failures.len())
+        let Self {
+            name,
+            states,
+            distinct,
+            reruns,
+            failures,
+        } = self;
+        write!(
+            f,
+            "{name:46} {states:>9} {distinct:>9} {reruns:>8} {:>9}",
+            failures.len()
+        )
     }
 }
 
@@ -102,14 +120,25 @@ pub struct Effort {
 
 impl Effort {
     /// For every run of the tests.
-    pub const NORMAL: Self = Self { bounds: Bounds::NORMAL, nested: 40, all_reruns: false };
+    pub const NORMAL: Self = Self {
+        bounds: Bounds::NORMAL,
+        nested: 16,
+        all_reruns: false,
+    };
     /// For the long mode.
-    pub const LONG: Self = Self { bounds: Bounds::LONG, nested: 400, all_reruns: true };
+    pub const LONG: Self = Self {
+        bounds: Bounds::LONG,
+        nested: 400,
+        all_reruns: true,
+    };
 }
 
 /// Tries every cut of `phase`.
 pub fn try_phase(phase: &Phase<'_>, loaders: &[&dyn Loader], effort: Effort) -> Count {
-    let mut count = Count { name: phase.name.clone(), ..Count::default() };
+    let mut count = Count {
+        name: phase.name.clone(),
+        ..Count::default()
+    };
     let mut prints = BTreeSet::new();
     let mut disks = Vec::new();
     cuts::for_each(&phase.base, &phase.operations, effort.bounds, &mut |disk| {
@@ -127,8 +156,15 @@ pub fn try_phase(phase: &Phase<'_>, loaders: &[&dyn Loader], effort: Effort) -> 
             }
         }
     }
-    for disk in spread(&disks, effort.nested) {
-        for loader in loaders {
+    for loader in loaders {
+        let cut_too = if !loader.repairs() && phase.damaged {
+            &[]
+        } else if loader.repairs() {
+            &disks[..]
+        } else {
+            std::slice::from_ref(&phase.base)
+        };
+        for disk in spread(cut_too, effort.nested) {
             let (operations, _) = loader.boot(disk);
             cuts::for_each(disk, &operations, Bounds::NORMAL, &mut |disk| {
                 count.states += 1;
@@ -139,7 +175,11 @@ pub fn try_phase(phase: &Phase<'_>, loaders: &[&dyn Loader], effort: Effort) -> 
         }
     }
     if let Some(rerun) = &phase.rerun {
-        let limit = if effort.all_reruns { usize::MAX } else { phase.rerun_limit };
+        let limit = if effort.all_reruns {
+            usize::MAX
+        } else {
+            phase.rerun_limit
+        };
         for disk in spread(&disks, limit) {
             count.reruns += 1;
             let device = Arc::new(OverlayDevice::new(disk.clone(), phase.block_size));
@@ -160,12 +200,18 @@ fn boots_twice(phase: &Phase<'_>, loader: &dyn Loader, disk: &Overlay) -> Result
     for start in ["first", "second"] {
         let (operations, pick) = loader.boot(&disk);
         let slot = pick.ok_or_else(|| format!("nothing boots at the {start} start"))?;
-        if !phase.complete[slot].iter().any(|images| images.are_on(&disk)) {
-            return Err(format!("set {slot} boots at the {start} start and is not complete"));
+        if !phase.complete[slot]
+            .iter()
+            .any(|images| images.are_on(&disk))
+        {
+            return Err(format!(
+                "set {slot} boots at the {start} start and is not complete"
+            ));
         }
         for operation in operations {
             if let Operation::Write { offset, bytes } = operation {
-                disk.write(offset, &bytes).map_err(|error| format!("the loader's write: {error}"))?;
+                disk.write(offset, &bytes)
+                    .map_err(|error| format!("the loader's write: {error}"))?;
             }
         }
     }

@@ -6,8 +6,8 @@ use std::hash::{Hash as _, Hasher as _};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use signpost::device;
 use signpost::device::check_bounds;
-use signpost::{BlockDevice, device};
 
 /// The unit in which a disk loses writes, and the smallest logical sector.
 pub const SECTOR: usize = 512;
@@ -37,7 +37,11 @@ impl Overlay {
     /// When it is not a whole number of sectors.
     pub fn new(base: Vec<u8>) -> Self {
         assert_eq!(base.len() % SECTOR, 0, "a disk is made of sectors");
-        Self { base: Arc::new(base), sectors: BTreeMap::new(), print: 0 }
+        Self {
+            base: Arc::new(base),
+            sectors: BTreeMap::new(),
+            print: 0,
+        }
     }
 
     /// Bytes of the disk.
@@ -83,8 +87,12 @@ impl Overlay {
 
     /// Sector `index` becomes `sector`.
     pub fn put(&mut self, index: u64, sector: Sector) {
-        self.print ^= self.sectors.get(&index).map_or(0, |old| print_of(index, old));
-        let is_base = matches!(&sector, Sector::Data(bytes) if bytes[..] == self.base[range(index)]);
+        self.print ^= self
+            .sectors
+            .get(&index)
+            .map_or(0, |old| print_of(index, old));
+        let is_base =
+            matches!(&sector, Sector::Data(bytes) if bytes[..] == self.base[range(index)]);
         if is_base {
             self.sectors.remove(&index);
         } else {
@@ -187,7 +195,10 @@ pub struct OverlayDevice {
 impl OverlayDevice {
     /// `disk`, with logical sectors of `block_size` bytes.
     pub fn new(disk: Overlay, block_size: u32) -> Self {
-        Self { disk: Mutex::new(disk), block_size }
+        Self {
+            disk: Mutex::new(disk),
+            block_size,
+        }
     }
 
     /// The content now.

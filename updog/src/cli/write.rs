@@ -41,11 +41,11 @@ pub(super) fn update(
         update.version
     ));
     // A reader that is gone does not keep the host from what it was asked to do.
-    let printed = printer.data(&update, [format!("updated to {}", line(&update))]);
+    let told = printer.data(&update, [format!("updated to {}", line(&update))]);
     if then_reboot {
         reboot(env)?;
     }
-    printed.context(PrintSnafu)?;
+    told.context(PrintSnafu)?;
     Ok(Exit::Done)
 }
 

@@ -1,9 +1,12 @@
-//! The power goes in the middle of a write.
+//! The power goes in the middle of a write: what can be read then, and what a boot loader boots.
 
 use std::sync::Arc;
 
 use super::super::*;
-use super::raw::{BOOT_A, BOOT_B, Raw, SIDES};
+use crate::device::DeviceSectors;
+use crate::loader::{grub_boot, strict_boot};
+use crate::slot::Slot;
+use crate::testing::raw::{BOOT_A, BOOT_B, Raw, SIDES};
 use crate::testing::{MemoryDevice, Operation, RecordingDevice};
 
 /// What the table says about both sets.
@@ -85,6 +88,12 @@ fn after_cuts(raw: &Raw, operations: &[Operation], physical: usize, mut see: imp
     see(durable);
 }
 
+/// What the loaders boot from a disk: GRUB, then a strict one.
+fn booted(device: &MemoryDevice, sector: usize) -> [Option<Slot>; 2] {
+    let sectors = DeviceSectors::new(device, sector);
+    [grub_boot(&sectors).pick, strict_boot(&sectors).pick]
+}
+
 /// Makes the change on `raw`, cuts it short in every way, and finishes the job afterwards.
 fn survives(raw: &Raw, physical: usize) {
     let device = RecordingDevice::new(Arc::new(raw.device()));
@@ -96,8 +105,12 @@ fn survives(raw: &Raw, physical: usize) {
     let mut seen_new = false;
     after_cuts(raw, &device.take(), physical, |bytes| {
         let device = MemoryDevice::new(bytes, u32::try_from(raw.sector).unwrap());
+        let picks = booted(&device, raw.sector);
         let mut table = Table::read(&device).expect("one copy is sound at every instant");
         let found = bits(&table);
+        // By the old bits A boots, by the new ones B, and a loader reads them as we do.
+        let expected = if found == OLD { Slot::A } else { Slot::B };
+        assert_eq!(picks, [Some(expected); 2]);
         assert!(found == OLD || found == NEW, "{found:x?}");
         seen_new |= found == NEW;
         table.set_attributes(BOOT_B, NEW[1]).unwrap();
@@ -136,8 +149,73 @@ fn a_cut_while_a_damaged_copy_is_restored_leaves_the_other_one() {
 }
 
 #[test]
+fn a_cut_while_a_copy_is_repaired_leaves_a_disk_that_boots_and_can_be_repaired() {
+    for (side, physical) in SIDES
+        .into_iter()
+        .flat_map(|side| [(side, 512), (side, 4096)])
+    {
+        let mut raw = old(512);
+        let header = raw.header(side).start;
+        raw.bytes[header + 16] ^= 1;
+        let device = RecordingDevice::new(Arc::new(raw.device()));
+        Table::read(&device).unwrap().repair(&device).unwrap();
+        after_cuts(&raw, &device.take(), physical, |bytes| {
+            let device = MemoryDevice::new(bytes, 512);
+            assert_eq!(booted(&device, raw.sector), [Some(Slot::A); 2]);
+            Table::read(&device).unwrap().repair(&device).unwrap();
+            let repaired = Table::read(&device).unwrap();
+            assert_eq!((bits(&repaired), repaired.damage()), (OLD, None));
+        });
+    }
+}
+
+#[test]
 fn a_cut_between_the_copies_is_finished_by_the_next_write() {
     let mut raw = old(512);
     raw.set_attributes(Side::Backup, BOOT_B, NEW[1]);
     survives(&raw, 512);
+}
+
+/// The operations that change both copies of a table, in the order of the real ones.
+fn operations(raw: &Raw) -> Vec<Operation> {
+    let device = RecordingDevice::new(Arc::new(raw.device()));
+    let mut table = Table::read(&device).unwrap();
+    table.set_attributes(BOOT_B, NEW[1]).unwrap();
+    table.write(&device).unwrap();
+    device.take()
+}
+
+/// How many of the disks that a cut can leave GRUB does not boot.
+fn dead(raw: &Raw, operations: &[Operation]) -> usize {
+    let mut dead = 0;
+    after_cuts(raw, operations, 512, |bytes| {
+        let device = MemoryDevice::new(bytes, 512);
+        if booted(&device, raw.sector)[0].is_none() {
+            dead += 1;
+        }
+    });
+    dead
+}
+
+#[test]
+fn each_wrong_order_of_the_same_writes_can_leave_a_disk_that_does_not_boot() {
+    let raw = old(512);
+    let right = operations(&raw);
+    let [b_header, _, b_entries, _, p_header, _, p_entries, _] = right.as_slice() else {
+        panic!("two writes and two syncs a copy: {right:?}");
+    };
+    let sync = Operation::Sync;
+    let list = |operations: &[&Operation]| operations.iter().copied().cloned().collect::<Vec<_>>();
+    let entries_first = list(&[
+        b_header, &sync, b_entries, &sync, p_entries, &sync, p_header, &sync,
+    ]);
+    let header_not_synced = list(&[
+        b_header, &sync, b_entries, &sync, p_header, p_entries, &sync,
+    ]);
+    let copies_not_synced = list(&[b_header, b_entries, p_header, p_entries, &sync]);
+
+    assert_eq!(dead(&raw, &right), 0);
+    for wrong in [entries_first, header_not_synced, copies_not_synced] {
+        assert!(dead(&raw, &wrong) > 0, "{wrong:?}");
+    }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::*;
-use super::raw::{BOOT_A, BOOT_B, Raw, SIDES, UNIT};
 use crate::guid;
 use crate::layout::Layout;
 use crate::testing::MemoryDevice;
+use crate::testing::raw::{BOOT_A, BOOT_B, Raw, SIDES, UNIT};
 
 const FACTORY_A: u64 = 0x0101_0000_0000_0000;
 
@@ -93,7 +93,7 @@ fn with_field(side: Side, offset: usize, value: &[u8]) -> Raw {
     raw.bytes[at..at + value.len()].copy_from_slice(value);
     // The header's place is looked up in the header, which may just have been made to lie.
     raw.put_u32(header.start + 16, 0);
-    let sum = super::raw::crc32(&raw.bytes[header.clone()]);
+    let sum = crate::testing::raw::crc32(&raw.bytes[header.clone()]);
     raw.put_u32(header.start + 16, sum);
     assert_ne!(raw.bytes[header.clone()], before.bytes[header]);
     raw
@@ -418,7 +418,7 @@ proptest! {
             };
             raw.put_u32(at, value);
             raw.put_u32(header.start + 16, 0);
-            let sum = super::raw::crc32(&raw.bytes[header.clone()]);
+            let sum = crate::testing::raw::crc32(&raw.bytes[header.clone()]);
             raw.put_u32(header.start + 16, sum);
         }
         exercise(raw.bytes, 512);

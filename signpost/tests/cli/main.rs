@@ -5,109 +5,16 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+mod image;
+mod repair;
+
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use signpost::testing::DiskBuilder;
-use signpost::{BootAttributes, Slot};
-use tempfile::TempDir;
 
-/// What a run of the program said and how it ended.
-#[derive(Debug, PartialEq, Eq)]
-struct Ran {
-    exit: i32,
-    data: String,
-    talk: String,
-}
-
-/// A disk image in a folder of its own.
-struct Image {
-    folder: TempDir,
-}
-
-impl Image {
-    fn of(builder: &DiskBuilder) -> Self {
-        let image = Self {
-            folder: TempDir::new().unwrap(),
-        };
-        builder.build_file(&image.path()).unwrap();
-        image
-    }
-
-    fn factory() -> Self {
-        Self::of(&small())
-    }
-
-    /// The bits of set A and set B, as sixteen-bit numbers: `0x0101` is priority 1 and successful.
-    fn with(a: u64, b: u64) -> Self {
-        let bits = |field: u64| BootAttributes::from_bits(field << 48);
-        Self::of(&small().bits(Slot::A, bits(a)).bits(Slot::B, bits(b)))
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("os.img")
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        fs::read(self.path()).unwrap()
-    }
-
-    fn edit(&self, change: impl FnOnce(&mut Vec<u8>)) {
-        let mut bytes = self.bytes();
-        change(&mut bytes);
-        fs::write(self.path(), bytes).unwrap();
-    }
-
-    /// Runs the program in the folder of the image. Words are separated by spaces.
-    fn run(&self, words: &str) -> Ran {
-        self.run_args(&words.split(' ').collect::<Vec<_>>())
-    }
-
-    fn run_args(&self, args: &[&str]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_signpost"))
-            .args(args)
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        Ran {
-            exit: output.status.code().unwrap(),
-            data: String::from_utf8(output.stdout).unwrap(),
-            talk: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    /// Runs a command with this set running, which must succeed and put nothing on stdout.
-    fn change(&self, active: &str, words: &str) -> String {
-        let ran = self.run(&format!("{words} --disk os.img --active {active}"));
-        assert_eq!(
-            (ran.exit, ran.data.as_str()),
-            (0, ""),
-            "{words}: {}",
-            ran.talk
-        );
-        ran.talk
-    }
-
-    fn json(&self, words: &str) -> Value {
-        let ran = self.run(&format!("{words} --json --disk os.img"));
-        assert_eq!(ran.exit, 0, "{words}: {}", ran.talk);
-        serde_json::from_str(&ran.data).unwrap()
-    }
-
-    fn select(&self, words: &str) -> String {
-        let ran = self.run(&format!("select {words} --disk os.img").replace("  ", " "));
-        assert_eq!(ran.exit, 0, "{}", ran.talk);
-        ran.data
-    }
-}
-
-/// A disk of a few hundred KiB.
-fn small() -> DiskBuilder {
-    DiskBuilder::new().unit(32 * 1024)
-}
+use crate::image::{Image, Ran, small};
 
 #[test]
 fn an_update_from_the_first_command_to_the_last() {
@@ -366,7 +273,7 @@ fn damage_is_told_and_repaired_by_rewriting_the_table() {
     assert_eq!(
         ran.talk,
         "signpost: the primary partition table is not in order: it has no signature; \
-         `signpost rewrite-table` repairs it\n"
+         `signpost repair` repairs it\n"
     );
     let ran = image.run("rewrite-table --disk os.img");
     assert_eq!((ran.exit, ran.data.as_str()), (0, ""));
@@ -516,6 +423,7 @@ fn help_names_every_command_and_exit_code() {
         "cancel-upgrade",
         "rollback-to-inactive",
         "has-boot-ever-succeeded",
+        "repair",
         "rewrite-table",
         "select",
         "Exit codes: 0 done, 1 failed, 2 wrong usage, 4 refused",
@@ -550,7 +458,7 @@ fn an_answer_that_cannot_be_printed_is_a_failure() {
 /// The session in the README, line by line.
 #[test]
 fn the_session_in_the_readme_is_what_happens() {
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     let (_, session) = readme.split_once("```console\n").unwrap();
     let (session, _) = session.split_once("```").unwrap();
     let image = Image::of(&DiskBuilder::new());

@@ -1,0 +1,684 @@
+//! The commands that are cut: an update and its life, on one disk after the other.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use signpost::loader::{LoaderRun, ReadSectors, Step, Unreadable, grub_boot, strict_boot};
+use signpost::store::Error as StoreError;
+use signpost::testing::{Operation, RecordingDevice};
+use signpost::{
+    ActiveChoice, BlockDevice, BootDisk, Command, Force, PartitionKind, PerSlot, Slot, SlotStore,
+};
+use tempfile::TempDir;
+use updog::config::Config;
+use updog::env::{Env, OpenDisk};
+use updog::event::Unobserved;
+use updog::exit::chain;
+use updog::session::{self, Choice};
+
+use super::overlay::{Overlay, OverlayDevice, SECTOR, Sector};
+use super::{Count, Effort, Loader, Phase, WrittenImages, try_phase};
+use crate::publisher::{ARCH, Images, Publisher, VARIANT};
+
+/// GRUB's `gptprio`, which repairs.
+struct Grub(usize);
+/// A loader that repairs nothing and boots from no table that it doubts.
+struct Strict(usize);
+
+impl Loader for Grub {
+    fn name(&self) -> &'static str {
+        "GRUB"
+    }
+
+    fn repairs(&self) -> bool {
+        true
+    }
+
+    fn boot(&self, disk: &Overlay) -> (Vec<Operation>, Option<Slot>) {
+        operations(grub_boot(&Sectors { disk, size: self.0 }), self.0)
+    }
+}
+
+impl Loader for Strict {
+    fn name(&self) -> &'static str {
+        "the strict loader"
+    }
+
+    fn repairs(&self) -> bool {
+        false
+    }
+
+    fn boot(&self, disk: &Overlay) -> (Vec<Operation>, Option<Slot>) {
+        operations(strict_boot(&Sectors { disk, size: self.0 }), self.0)
+    }
+}
+
+fn operations(run: LoaderRun, sector: usize) -> (Vec<Operation>, Option<Slot>) {
+    let sector = u64::try_from(sector).expect("512 or 4096");
+    let operation = |step| match step {
+        Step::Write { lba, bytes } => Operation::Write {
+            offset: lba * sector,
+            bytes,
+        },
+        Step::Sync => Operation::Sync,
+    };
+    (run.steps.into_iter().map(operation).collect(), run.pick)
+}
+
+/// An [`Overlay`] as a loader reads it.
+struct Sectors<'a> {
+    disk: &'a Overlay,
+    size: usize,
+}
+
+impl ReadSectors for Sectors<'_> {
+    fn sector_size(&self) -> usize {
+        self.size
+    }
+
+    fn sectors(&self) -> u64 {
+        self.disk.len() / u64::try_from(self.size).expect("512 or 4096")
+    }
+
+    fn read(&self, lba: u64, buf: &mut [u8]) -> Result<(), Unreadable> {
+        let size = u64::try_from(self.size).expect("512 or 4096");
+        let offset = lba.checked_mul(size).ok_or(Unreadable)?;
+        self.disk.read(offset, buf).map_err(|_| Unreadable)
+    }
+}
+
+/// Opens one device, with one set named as running.
+struct Named(Arc<dyn BlockDevice>, Slot);
+
+impl OpenDisk for Named {
+    fn open(&self) -> Result<SlotStore, StoreError> {
+        SlotStore::from_device(self.0.clone(), ActiveChoice::Set(self.1))
+    }
+}
+
+/// A publisher with three releases as files, and a host's folder.
+struct World {
+    publisher: Publisher,
+    host: TempDir,
+    releases: Vec<(String, Images)>,
+    sector: usize,
+    now: DateTime<Utc>,
+}
+
+/// Tries every phase on disks with sectors of `sector` bytes, 512 or 4096.
+///
+/// # Panics
+/// When the world cannot be made, or a command fails without a cut.
+pub fn run(sector: usize, effort: Effort, report: &mut dyn FnMut(&Count)) -> Vec<Count> {
+    let mut counts = Vec::new();
+    World::new(sector).try_all(effort, &mut |mut count| {
+        count.name = format!("{} ({sector})", count.name);
+        report(&count);
+        counts.push(count);
+    });
+    counts
+}
+
+/// An `update` from factory state whose record was brought into another order, to show that a wrong
+/// order is noticed.
+///
+/// # Panics
+/// When the world cannot be made.
+pub fn reordered(reorder: fn(Vec<Operation>) -> Vec<Operation>) -> Count {
+    let world = World::new(512);
+    let mut last = Count::default();
+    let mut story = Story {
+        world: &world,
+        loaders: [&Grub(512), &Strict(512)],
+        effort: Effort {
+            all_reruns: false,
+            ..Effort::NORMAL
+        },
+        reorder,
+        report: &mut |count| last = count,
+    };
+    let holds = PerSlot {
+        a: vec!["1.0.0"],
+        b: vec![],
+    };
+    story.update(
+        "update",
+        &world.factory(),
+        &holds,
+        Slot::A,
+        "1.0.0",
+        "1.1.0",
+    );
+    last
+}
+
+impl World {
+    fn new(sector: usize) -> Self {
+        let publisher = Publisher::new();
+        let releases = ["1.0.0", "1.1.0", "1.2.0"]
+            .map(|version| (version.to_owned(), publisher.release(version)))
+            .to_vec();
+        let host = tempfile::tempdir().expect("a temporary folder");
+        fs::copy(publisher.path("root.json"), host.path().join("root.json")).expect("a root");
+        Self {
+            publisher,
+            host,
+            releases,
+            sector,
+            now: updog::clock::now(),
+        }
+    }
+
+    /// The factory disk, with 1.0.0 in set A.
+    fn factory(&self) -> Overlay {
+        let disk = self.publisher.path(&format!("disk-{}", self.sector));
+        let images = &self.releases[0].1;
+        let path = |path: &Path| path.display().to_string();
+        self.publisher
+            .updata([
+                "disk",
+                "--out",
+                &path(&disk),
+                "--version",
+                "1.0.0",
+                "--variant",
+                VARIANT,
+                "--arch",
+                ARCH,
+                "--root-image",
+                &path(&images.root),
+                "--boot-image",
+                &path(&images.boot),
+                "--hash-image",
+                &path(&images.hash),
+                "--sector-size",
+                &self.sector.to_string(),
+            ])
+            .done();
+        Overlay::new(fs::read(disk).expect("the disk that was made"))
+    }
+
+    fn block_size(&self) -> u32 {
+        u32::try_from(self.sector).expect("512 or 4096")
+    }
+
+    /// A host that runs `version` from `active` of `device`.
+    fn env(&self, device: Arc<dyn BlockDevice>, active: Slot, version: &str) -> Env {
+        let path = |name: &str| self.host.path().join(name).display().to_string();
+        fs::write(
+            self.host.path().join("os-release"),
+            format!("VARIANT_ID={VARIANT}\nVERSION_ID={version}\n"),
+        )
+        .expect("os-release");
+        let repo = self.publisher.repo().display().to_string();
+        let text = format!(
+            "metadata_base_url = \"file://{repo}/{VARIANT}/{ARCH}\"\n\
+             targets_base_url = \"file://{repo}/targets\"\n\
+             seed = 1\ntrusted_root = \"{}\"\nos_release = \"{}\"\nstate_dir = \"{}\"\n\
+             metadata_cache = \"{}\"\nmigrations_dir = \"{}\"\nlock_file = \"{}\"\n",
+            path("root.json"),
+            path("os-release"),
+            path("state"),
+            path("metadata"),
+            path("migrations"),
+            path("lock"),
+        );
+        let config = Config::parse(&text, Path::new("updog.toml"), || Ok(String::new()));
+        Env {
+            config: config.expect("a configuration"),
+            now: self.now,
+            disk: Box::new(Named(device, active)),
+            boot_id: "boot".to_owned(),
+            observer: Box::new(Unobserved),
+        }
+    }
+
+    /// The images of a release as they lie in `slot`.
+    fn written(&self, disk: &Overlay, slot: Slot, version: &str) -> WrittenImages {
+        let device = OverlayDevice::new(disk.clone(), self.block_size());
+        let disk = BootDisk::read(Arc::new(device)).expect("a sound disk");
+        let (_, images) = self
+            .releases
+            .iter()
+            .find(|(name, _)| name == version)
+            .expect("a release");
+        let place = |kind, path: &Path| {
+            let partition = disk.layout().partition(slot, kind).expect("both sets");
+            (partition.start, fs::read(path).expect("an image"))
+        };
+        WrittenImages {
+            version: version.to_owned(),
+            images: vec![
+                place(PartitionKind::Boot, &images.boot),
+                place(PartitionKind::Root, &images.root),
+                place(PartitionKind::Hash, &images.hash),
+            ],
+        }
+    }
+
+    fn try_all(&self, effort: Effort, report: &mut dyn FnMut(Count)) {
+        let loaders: [&dyn Loader; 2] = [&Grub(self.sector), &Strict(self.sector)];
+        let mut disk = self.factory();
+        let mut holds = PerSlot {
+            a: vec!["1.0.0"],
+            b: vec![],
+        };
+        let mut story = Story {
+            world: self,
+            loaders,
+            effort,
+            reorder: |as_recorded| as_recorded,
+            report,
+        };
+
+        // 1.1.0 into set B, the first time with a cut and another run in the middle.
+        let half = story.half_written(&disk);
+        story.prepare(
+            "prepare after a prepare that was cut",
+            &half,
+            &holds,
+            Slot::A,
+            "1.0.0",
+            "1.1.0",
+        );
+        disk = story.prepare("prepare", &disk, &holds, Slot::A, "1.0.0", "1.1.0");
+        holds.b = vec!["1.1.0"];
+        let valid = story.apply("update-apply", &disk, &holds, Slot::A, "1.0.0");
+        disk = story.revert("update-revert", &valid, &holds, Slot::A, "1.0.0");
+        disk = story.apply(
+            "update-apply after a revert",
+            &disk,
+            &holds,
+            Slot::A,
+            "1.0.0",
+        );
+        for damage in Damage::ALL {
+            let damaged = damage.on(&disk, self.sector);
+            story.repair(&format!("rewrite-table, {damage}"), &damaged, &holds);
+            story.revert(
+                &format!("update-revert, {damage}"),
+                &damaged,
+                &holds,
+                Slot::A,
+                "1.0.0",
+            );
+        }
+        disk = story.boots(&disk, &holds, Slot::B);
+        disk = story.command(
+            Command::MarkSuccessfulBoot,
+            &disk,
+            &holds,
+            Slot::B,
+            [None, Some([2, 0, 1])],
+        );
+        disk = story.command(
+            Command::RollbackToInactive,
+            &disk,
+            &holds,
+            Slot::B,
+            [Some([2, 0, 1]), None],
+        );
+        disk = story.boots(&disk, &holds, Slot::A);
+        disk = story.command(
+            Command::RollbackToInactive,
+            &disk,
+            &holds,
+            Slot::A,
+            [None, Some([2, 0, 1])],
+        );
+        disk = story.boots(&disk, &holds, Slot::B);
+        // 1.2.0 over the old set A, from B: `update` in one go.
+        disk = story.update("update", &disk, &holds, Slot::B, "1.1.0", "1.2.0");
+        holds.a = vec!["1.2.0"];
+        disk = story.boots(&disk, &holds, Slot::A);
+        // It is not marked: the next start is B again.
+        story.boots(&disk, &holds, Slot::B);
+    }
+}
+
+struct Story<'a> {
+    world: &'a World,
+    loaders: [&'a dyn Loader; 2],
+    effort: Effort,
+    /// What is done to the record before it is cut: nothing, but for showing that cuts are noticed.
+    reorder: fn(Vec<Operation>) -> Vec<Operation>,
+    report: &'a mut dyn FnMut(Count),
+}
+
+type Bits = [u8; 3];
+
+impl Story<'_> {
+    /// Runs `command` on a recording of `disk`, tries every cut, and returns the disk after it.
+    fn phase<'s>(
+        &mut self,
+        name: &str,
+        disk: &Overlay,
+        holds: &PerSlot<Vec<&str>>,
+        command: impl Fn(Arc<dyn BlockDevice>) -> Result<(), String> + 's,
+        after: impl Fn(&Overlay) -> Result<(), String> + 's,
+        rerun_limit: usize,
+    ) -> Overlay {
+        let world = self.world;
+        let device = Arc::new(OverlayDevice::new(disk.clone(), world.block_size()));
+        let recording = Arc::new(RecordingDevice::new(device.clone()));
+        command(recording.clone()).unwrap_or_else(|why| panic!("{name}, not cut: {why}"));
+        let content = device.content();
+        after(&content).unwrap_or_else(|why| panic!("{name}, not cut: {why}"));
+        let complete = |slot| {
+            holds[slot]
+                .iter()
+                .map(|version| world.written(&content, slot, version))
+                .collect()
+        };
+        let phase = Phase {
+            name: name.to_owned(),
+            base: disk.clone(),
+            damaged: self.is_damaged(disk),
+            operations: (self.reorder)(recording.take()),
+            complete: PerSlot {
+                a: complete(Slot::A),
+                b: complete(Slot::B),
+            },
+            block_size: world.block_size(),
+            rerun: Some(Box::new(command)),
+            after: Box::new(after),
+            rerun_limit,
+        };
+        let count = try_phase(&phase, &self.loaders, self.effort);
+        (self.report)(count);
+        content.flattened()
+    }
+
+    fn is_damaged(&self, disk: &Overlay) -> bool {
+        let device = OverlayDevice::new(disk.clone(), self.world.block_size());
+        BootDisk::read(Arc::new(device)).is_ok_and(|disk| disk.damage().is_some())
+    }
+
+    fn prepare(
+        &mut self,
+        name: &str,
+        disk: &Overlay,
+        holds: &PerSlot<Vec<&str>>,
+        active: Slot,
+        running: &str,
+        version: &str,
+    ) -> Overlay {
+        let world = self.world;
+        let choice = Choice {
+            forced: version.parse().ok(),
+            ..Choice::default()
+        };
+        let command = |device| {
+            let outcome = session::prepare(&world.env(device, active, running), &choice);
+            outcome.map(|_| ()).map_err(|error| chain(&error))
+        };
+        let inactive = active.other();
+        // While it is being written only the running set may boot.
+        let mut running_only = holds.clone();
+        running_only[inactive] = vec![];
+        let expected = world.written(disk, inactive, version);
+        let after = move |disk: &Overlay| {
+            if !expected.are_on(disk) {
+                return Err(format!("{version} is not whole in set {inactive}"));
+            }
+            expect_bits(world, disk, inactive, [0, 1, 0])
+        };
+        self.phase(name, disk, &running_only, command, after, 12)
+    }
+
+    fn update(
+        &mut self,
+        name: &str,
+        disk: &Overlay,
+        holds: &PerSlot<Vec<&str>>,
+        active: Slot,
+        running: &str,
+        version: &'static str,
+    ) -> Overlay {
+        let world = self.world;
+        let choice = Choice {
+            forced: version.parse().ok(),
+            ..Choice::default()
+        };
+        let command = |device| {
+            let outcome = session::update(&world.env(device, active, running), &choice);
+            outcome.map(|_| ()).map_err(|error| chain(&error))
+        };
+        let inactive = active.other();
+        let mut complete = holds.clone();
+        complete[inactive] = vec![version];
+        let expected = world.written(disk, inactive, version);
+        let after = move |disk: &Overlay| {
+            if !expected.are_on(disk) {
+                return Err(format!("{version} is not whole in set {inactive}"));
+            }
+            expect_bits(world, disk, inactive, [2, 1, 0])
+        };
+        self.phase(name, disk, &complete, command, after, 12)
+    }
+
+    fn apply(
+        &mut self,
+        name: &str,
+        disk: &Overlay,
+        holds: &PerSlot<Vec<&str>>,
+        active: Slot,
+        running: &str,
+    ) -> Overlay {
+        let world = self.world;
+        let command = |device| {
+            let applied = session::apply(&world.env(device, active, running));
+            applied.map(|_| ()).map_err(|error| chain(&error))
+        };
+        let after = |disk: &Overlay| expect_bits(world, disk, active.other(), [2, 1, 0]);
+        self.phase(name, disk, holds, command, after, usize::MAX)
+    }
+
+    fn revert(
+        &mut self,
+        name: &str,
+        disk: &Overlay,
+        holds: &PerSlot<Vec<&str>>,
+        active: Slot,
+        running: &str,
+    ) -> Overlay {
+        let world = self.world;
+        let command = |device| {
+            let reverted = session::revert(&world.env(device, active, running));
+            reverted.map(|_| ()).map_err(|error| chain(&error))
+        };
+        let after = |disk: &Overlay| {
+            expect_bits(world, disk, active, [2, 0, 1])?;
+            expect_bits(world, disk, active.other(), [0, 1, 0])
+        };
+        self.phase(name, disk, holds, command, after, 100)
+    }
+
+    fn command(
+        &mut self,
+        command: Command,
+        disk: &Overlay,
+        holds: &PerSlot<Vec<&str>>,
+        active: Slot,
+        expected: [Option<Bits>; 2],
+    ) -> Overlay {
+        let world = self.world;
+        let run = |device| {
+            let mut store = SlotStore::from_device(device, ActiveChoice::Set(active))
+                .map_err(|error| chain(&error))?;
+            store
+                .run(command, &Force::No)
+                .map(|_| ())
+                .map_err(|error| chain(&error))
+        };
+        let after = |disk: &Overlay| {
+            for (slot, bits) in Slot::BOTH.into_iter().zip(expected) {
+                if let Some(bits) = bits {
+                    expect_bits(world, disk, slot, bits)?;
+                }
+            }
+            Ok(())
+        };
+        self.phase(
+            &format!("signpost {command}"),
+            disk,
+            holds,
+            run,
+            after,
+            usize::MAX,
+        )
+    }
+
+    fn repair(&mut self, name: &str, disk: &Overlay, holds: &PerSlot<Vec<&str>>) -> Overlay {
+        let run = |device| {
+            BootDisk::read(device)
+                .and_then(|mut disk| disk.rewrite_table())
+                .map(|_| ())
+                .map_err(|error| chain(&error))
+        };
+        let block_size = self.world.block_size();
+        let after = move |disk: &Overlay| {
+            let device = Arc::new(OverlayDevice::new(disk.clone(), block_size));
+            let disk = BootDisk::read(device).map_err(|error| chain(&error))?;
+            disk.damage()
+                .map_or(Ok(()), |damage| Err(format!("still damaged: {damage:?}")))
+        };
+        self.phase(name, disk, holds, run, after, 100)
+    }
+
+    /// GRUB boots `expected`; its own writes are the phase.
+    fn boots(&mut self, disk: &Overlay, holds: &PerSlot<Vec<&str>>, expected: Slot) -> Overlay {
+        let world = self.world;
+        let (_, pick) = self.loaders[0].boot(disk);
+        assert_eq!(pick, Some(expected), "what boots next");
+        let command = move |device: Arc<dyn BlockDevice>| {
+            let sector = world.sector;
+            let mut bytes = vec![0; usize::try_from(device.len()).expect("a disk in memory")];
+            // Sector by sector, since one may be unreadable.
+            let mut image = Overlay::new(bytes.clone());
+            for (index, content) in (0_u64..).zip(bytes.chunks_exact_mut(SECTOR)) {
+                let offset = index * u64::try_from(SECTOR).expect("512");
+                let sector = match device.read_at(offset, content) {
+                    Ok(()) => Sector::Data(Arc::new((&*content).try_into().expect("a sector"))),
+                    Err(_) => Sector::Unreadable,
+                };
+                image.put(index, sector);
+            }
+            for operation in Grub(sector).boot(&image).0 {
+                let done = match operation {
+                    Operation::Write { offset, bytes } => device.write_at(offset, &bytes),
+                    Operation::Sync => device.sync(),
+                };
+                done.map_err(|error| error.to_string())?;
+            }
+            Ok(())
+        };
+        // Whether the try was spent before the cut or is spent now, both sets are complete.
+        self.phase(
+            &format!("the boot loader starts {expected}"),
+            disk,
+            holds,
+            command,
+            |_| Ok(()),
+            4,
+        )
+    }
+
+    /// A disk on which `prepare` was cut while it wrote the root image.
+    fn half_written(&self, disk: &Overlay) -> Overlay {
+        let world = self.world;
+        let device = Arc::new(OverlayDevice::new(disk.clone(), world.block_size()));
+        let recording = Arc::new(RecordingDevice::new(device));
+        let env = world.env(recording.clone(), Slot::A, "1.0.0");
+        let choice = Choice {
+            forced: "1.1.0".parse().ok(),
+            ..Choice::default()
+        };
+        session::prepare(&env, &choice).expect("a prepare that is not cut");
+        let mut half = disk.clone();
+        for operation in recording.take() {
+            if let Operation::Write { offset, bytes } = operation {
+                // The root image is the largest single write; half of it arrives.
+                let largest = bytes.len() > 200_000;
+                let arrives = if largest {
+                    &bytes[..bytes.len() / 2]
+                } else {
+                    &bytes[..]
+                };
+                half.write(offset, arrives).expect("a write that fits");
+                if largest {
+                    break;
+                }
+            }
+        }
+        half.flattened()
+    }
+}
+
+fn expect_bits(world: &World, disk: &Overlay, slot: Slot, expected: Bits) -> Result<(), String> {
+    let device = Arc::new(OverlayDevice::new(disk.clone(), world.block_size()));
+    let disk = BootDisk::read(device).map_err(|error| chain(&error))?;
+    let bits = disk.bits()[slot];
+    let found = [
+        bits.priority(),
+        bits.tries_left(),
+        u8::from(bits.successful()),
+    ];
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("set {slot} has {found:?} instead of {expected:?}"))
+    }
+}
+
+/// Ways in which one copy of the table is no good.
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    PrimaryHeader,
+    PrimaryEntries,
+    BackupHeader,
+    BackupEntries,
+    PrimaryUnreadable,
+}
+
+impl Damage {
+    const ALL: [Self; 5] = [
+        Self::PrimaryHeader,
+        Self::PrimaryEntries,
+        Self::BackupHeader,
+        Self::BackupEntries,
+        Self::PrimaryUnreadable,
+    ];
+
+    fn on(self, disk: &Overlay, sector: usize) -> Overlay {
+        let mut disk = disk.clone();
+        let sector = u64::try_from(sector).expect("512 or 4096");
+        let last = disk.len() - sector;
+        let at = match self {
+            Self::PrimaryHeader | Self::PrimaryUnreadable => sector,
+            Self::PrimaryEntries => 2 * sector + 200,
+            Self::BackupHeader => last,
+            Self::BackupEntries => last - 16384 + 200,
+        };
+        if matches!(self, Self::PrimaryUnreadable) {
+            disk.put(at / u64::try_from(SECTOR).expect("512"), Sector::Unreadable);
+        } else {
+            disk.write(at, &[0xa5; 30]).expect("inside the disk");
+        }
+        disk
+    }
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::PrimaryHeader => "primary header damaged",
+            Self::PrimaryEntries => "primary entries damaged",
+            Self::BackupHeader => "backup header damaged",
+            Self::BackupEntries => "backup entries damaged",
+            Self::PrimaryUnreadable => "primary header unreadable",
+        })
+    }
+}
