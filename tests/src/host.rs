@@ -18,6 +18,7 @@ pub struct Host {
     pub active: String,
     metadata_url: String,
     targets_url: String,
+    device: Option<PathBuf>,
 }
 
 impl Host {
@@ -51,6 +52,7 @@ impl Host {
             active: "A".to_owned(),
             metadata_url: String::new(),
             targets_url: format!("{base_url}/targets"),
+            device: None,
         };
         host.metadata_url = format!("{base_url}/{VARIANT}/{ARCH}");
         host.runs(version);
@@ -63,9 +65,15 @@ impl Host {
         self.dir.path().join(name)
     }
 
-    /// The disk-image file.
+    /// The disk: the disk-image file, unless it is seen through a device.
     pub fn disk(&self) -> PathBuf {
-        self.path("disk.img")
+        self.device.clone().unwrap_or_else(|| self.path("disk.img"))
+    }
+
+    /// From now on the disk is seen through a block device.
+    pub fn see_through(&mut self, device: &Path) {
+        self.device = Some(device.to_owned());
+        self.configure("");
     }
 
     /// From now on `version` runs.
@@ -111,7 +119,7 @@ impl Host {
             path("metadata"),
             path("migrations"),
             path("run/lock"),
-            path("disk.img"),
+            self.disk().display(),
             self.active,
         );
         fs::write(self.path("updog.toml"), text).expect("updog.toml");

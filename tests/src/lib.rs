@@ -4,6 +4,7 @@
 //! Everything goes through the real programs, real files and real sockets.
 
 pub mod host;
+pub mod in_process;
 pub mod oracle;
 pub mod power_cut;
 pub mod programs;

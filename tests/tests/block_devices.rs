@@ -14,7 +14,10 @@ use signpost::{
     Access, ActiveChoice, BlockDevice, DiskChoice, FileDevice, PartitionKind, Slot, SlotStore,
     SpendTry, device, state,
 };
+use system_tests::host::Host;
 use system_tests::oracle;
+use system_tests::publisher::Publisher;
+use system_tests::server::Server;
 use tempfile::TempDir;
 
 /// A disk image attached to a loop device with its partitions; detached when dropped.
@@ -35,6 +38,11 @@ impl Loop {
         let folder = TempDir::new().unwrap();
         let image = folder.path().join("os.img");
         builder.build_file(&image).unwrap();
+        Self::of_file(&image, sector, folder)
+    }
+
+    /// `folder` lives as long as the device.
+    fn of_file(image: &Path, sector: &str, folder: TempDir) -> Self {
         let image = image.to_str().unwrap();
         let args = [
             "--find",
@@ -181,4 +189,39 @@ fn a_disk_that_the_system_does_not_run_from_needs_its_set_named() {
     let error = SlotStore::open(&disk, ActiveChoice::Auto, Access::ReadOnly).unwrap_err();
     assert!(error.advice().unwrap().contains("--active A"), "{error}");
     assert!(Path::new("/sys/dev/block").exists());
+}
+
+#[test]
+fn a_whole_update_goes_through_partition_nodes_of_a_block_device() {
+    if !oracle::has_loop_devices("a_whole_update_goes_through_partition_nodes_of_a_block_device") {
+        return;
+    }
+    let publisher = Publisher::new();
+    let old = publisher.release("1.0.0");
+    let new = publisher.release("1.1.0");
+    let server = Server::start(&publisher.repo());
+    let mut host = Host::new(&publisher, "1.0.0", &old, &server.url());
+    let device = Loop::of_file(&host.disk(), "512", TempDir::new().unwrap());
+    host.see_through(&device.path);
+    host.updog(&["update"]).done();
+    for (number, image) in [(8, &new.boot), (9, &new.root), (10, &new.hash)] {
+        let image = std::fs::read(image).unwrap();
+        let partition = std::fs::read(device.partition(number)).unwrap();
+        assert_eq!(partition[..image.len()], image, "partition {number}");
+    }
+    host.updog(&["verify"]).done();
+    assert_eq!(host.boot(), "B");
+    host.runs("1.1.0");
+    host.signpost(&["mark-successful-boot"]).done();
+    assert_eq!(host.bits(), [[1, 0, 1], [2, 0, 1]]);
+
+    // A set that is in use is not given up: nothing is cleared.
+    publisher.release("1.2.0");
+    let boot = device.partition(3);
+    let holder = FileDevice::open_exclusive(&boot, Access::ReadOnly).unwrap();
+    host.updog(&["update"]).expect(1).says(&boot);
+    assert_eq!(host.bits(), [[1, 0, 1], [2, 0, 1]]);
+    drop(holder);
+    host.updog(&["update"]).done();
+    assert_eq!(host.bits(), [[2, 1, 0], [1, 0, 1]]);
 }

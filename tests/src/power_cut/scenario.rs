@@ -1,26 +1,17 @@
 //! The commands that are cut: an update and its life, on one disk after the other.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use signpost::loader::{LoaderRun, ReadSectors, Step, Unreadable, grub_boot, strict_boot};
-use signpost::store::Error as StoreError;
 use signpost::testing::{Operation, RecordingDevice};
-use signpost::{
-    ActiveChoice, BlockDevice, BootDisk, Command, Force, PartitionKind, PerSlot, Slot, SlotStore,
-};
-use tempfile::TempDir;
-use updog::config::Config;
-use updog::env::{Env, OpenDisk};
-use updog::event::Unobserved;
+use signpost::{ActiveChoice, BlockDevice, BootDisk, Command, Force, PerSlot, Slot, SlotStore};
+use updog::env::Env;
 use updog::exit::chain;
 use updog::session::{self, Choice};
 
 use super::overlay::{Overlay, OverlayDevice, SECTOR, Sector};
 use super::{Count, Effort, Loader, Phase, WrittenImages, try_phase};
-use crate::publisher::{ARCH, Images, Publisher, VARIANT};
+use crate::in_process::Site;
 
 /// GRUB's `gptprio`, which repairs.
 struct Grub(usize);
@@ -89,22 +80,10 @@ impl ReadSectors for Sectors<'_> {
     }
 }
 
-/// Opens one device, with one set named as running.
-struct Named(Arc<dyn BlockDevice>, Slot);
-
-impl OpenDisk for Named {
-    fn open(&self) -> Result<SlotStore, StoreError> {
-        SlotStore::from_device(self.0.clone(), ActiveChoice::Set(self.1))
-    }
-}
-
-/// A publisher with three releases as files, and a host's folder.
+/// Three releases, and disks with sectors of one size.
 struct World {
-    publisher: Publisher,
-    host: TempDir,
-    releases: Vec<(String, Images)>,
+    site: Site,
     sector: usize,
-    now: DateTime<Utc>,
 }
 
 /// Tries every phase on disks with sectors of `sector` bytes, 512 or 4096.
@@ -156,48 +135,15 @@ pub fn reordered(reorder: fn(Vec<Operation>) -> Vec<Operation>) -> Count {
 
 impl World {
     fn new(sector: usize) -> Self {
-        let publisher = Publisher::new();
-        let releases = ["1.0.0", "1.1.0", "1.2.0"]
-            .map(|version| (version.to_owned(), publisher.release(version)))
-            .to_vec();
-        let host = tempfile::tempdir().expect("a temporary folder");
-        fs::copy(publisher.path("root.json"), host.path().join("root.json")).expect("a root");
         Self {
-            publisher,
-            host,
-            releases,
+            site: Site::new(&["1.0.0", "1.1.0", "1.2.0"]),
             sector,
-            now: updog::clock::now(),
         }
     }
 
     /// The factory disk, with 1.0.0 in set A.
     fn factory(&self) -> Overlay {
-        let disk = self.publisher.path(&format!("disk-{}", self.sector));
-        let images = &self.releases[0].1;
-        let path = |path: &Path| path.display().to_string();
-        self.publisher
-            .updata([
-                "disk",
-                "--out",
-                &path(&disk),
-                "--version",
-                "1.0.0",
-                "--variant",
-                VARIANT,
-                "--arch",
-                ARCH,
-                "--root-image",
-                &path(&images.root),
-                "--boot-image",
-                &path(&images.boot),
-                "--hash-image",
-                &path(&images.hash),
-                "--sector-size",
-                &self.sector.to_string(),
-            ])
-            .done();
-        Overlay::new(fs::read(disk).expect("the disk that was made"))
+        Overlay::new(self.site.factory_disk("1.0.0", self.sector))
     }
 
     fn block_size(&self) -> u32 {
@@ -206,55 +152,16 @@ impl World {
 
     /// A host that runs `version` from `active` of `device`.
     fn env(&self, device: Arc<dyn BlockDevice>, active: Slot, version: &str) -> Env {
-        let path = |name: &str| self.host.path().join(name).display().to_string();
-        fs::write(
-            self.host.path().join("os-release"),
-            format!("VARIANT_ID={VARIANT}\nVERSION_ID={version}\n"),
-        )
-        .expect("os-release");
-        let repo = self.publisher.repo().display().to_string();
-        let text = format!(
-            "metadata_base_url = \"file://{repo}/{VARIANT}/{ARCH}\"\n\
-             targets_base_url = \"file://{repo}/targets\"\n\
-             seed = 1\ntrusted_root = \"{}\"\nos_release = \"{}\"\nstate_dir = \"{}\"\n\
-             metadata_cache = \"{}\"\nmigrations_dir = \"{}\"\nlock_file = \"{}\"\n",
-            path("root.json"),
-            path("os-release"),
-            path("state"),
-            path("metadata"),
-            path("migrations"),
-            path("lock"),
-        );
-        let config = Config::parse(&text, Path::new("updog.toml"), || Ok(String::new()));
-        Env {
-            config: config.expect("a configuration"),
-            now: self.now,
-            disk: Box::new(Named(device, active)),
-            boot_id: "boot".to_owned(),
-            observer: Box::new(Unobserved),
-        }
+        self.site.env(device, active, version)
     }
 
     /// The images of a release as they lie in `slot`.
     fn written(&self, disk: &Overlay, slot: Slot, version: &str) -> WrittenImages {
         let device = OverlayDevice::new(disk.clone(), self.block_size());
         let disk = BootDisk::read(Arc::new(device)).expect("a sound disk");
-        let (_, images) = self
-            .releases
-            .iter()
-            .find(|(name, _)| name == version)
-            .expect("a release");
-        let place = |kind, path: &Path| {
-            let partition = disk.layout().partition(slot, kind).expect("both sets");
-            (partition.start, fs::read(path).expect("an image"))
-        };
         WrittenImages {
             version: version.to_owned(),
-            images: vec![
-                place(PartitionKind::Boot, &images.boot),
-                place(PartitionKind::Root, &images.root),
-                place(PartitionKind::Hash, &images.hash),
-            ],
+            images: self.site.images_in(disk.layout(), slot, version),
         }
     }
 
@@ -296,7 +203,7 @@ impl World {
         );
         for damage in Damage::ALL {
             let damaged = damage.on(&disk, self.sector);
-            story.repair(&format!("rewrite-table, {damage}"), &damaged, &holds);
+            story.repair(&format!("signpost repair, {damage}"), &damaged, &holds);
             story.revert(
                 &format!("update-revert, {damage}"),
                 &damaged,
@@ -534,7 +441,7 @@ impl Story<'_> {
     fn repair(&mut self, name: &str, disk: &Overlay, holds: &PerSlot<Vec<&str>>) -> Overlay {
         let run = |device| {
             BootDisk::read(device)
-                .and_then(|mut disk| disk.rewrite_table())
+                .and_then(|mut disk| disk.repair())
                 .map(|_| ())
                 .map_err(|error| chain(&error))
         };

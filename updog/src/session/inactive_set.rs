@@ -75,13 +75,13 @@ pub(super) fn partition_kind(kind: ImageKind) -> PartitionKind {
 }
 
 impl<'a> ClearedSet<'a> {
-    /// Looks whether the partitions are free, clears the bits, then opens the partitions for
-    /// writing; [`SlotStore`] opens none of a set that could boot.
+    /// Clears the bits, then opens the partitions for writing; [`SlotStore`] opens none of a set
+    /// that could boot.
     ///
     /// # Errors
-    /// Every failure and refusal of `clear-inactive`, and when a partition is in use.
+    /// Every failure and refusal of `clear-inactive`, and when a partition is in use. What can be
+    /// known before the set is given up was looked at before.
     pub(super) fn clear(store: &'a mut SlotStore) -> Result<Self, SessionError> {
-        store.check_inactive_unused().context(StoreSnafu)?;
         store
             .run(Command::ClearInactive, &Force::No)
             .context(StoreSnafu)?;

@@ -94,6 +94,7 @@ fn prepare_locked(
         return Ok(Outcome::AlreadyWritten(update));
     }
     env.facts().make_ready().context(FactsSnafu)?;
+    locked.store.check_inactive_unused().context(StoreSnafu)?;
     let written = write(env, &mut locked.store, &update, &targets, &offer);
     if written.is_err() {
         clear_again(&mut locked.store);
