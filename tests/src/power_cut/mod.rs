@@ -8,6 +8,8 @@
 //! it.
 
 pub mod cuts;
+mod damage;
+mod loaders;
 pub mod overlay;
 pub mod scenario;
 

@@ -2,83 +2,17 @@
 
 use std::sync::Arc;
 
-use signpost::loader::{LoaderRun, ReadSectors, Step, Unreadable, grub_boot, strict_boot};
 use signpost::testing::{Operation, RecordingDevice};
 use signpost::{ActiveChoice, BlockDevice, BootDisk, Command, Force, PerSlot, Slot, SlotStore};
 use updog::env::Env;
 use updog::exit::chain;
 use updog::session::{self, Choice};
 
+use super::damage::Damage;
+use super::loaders::{Grub, Strict};
 use super::overlay::{Overlay, OverlayDevice, SECTOR, Sector};
 use super::{Count, Effort, Loader, Phase, WrittenImages, try_phase};
 use crate::in_process::Site;
-
-/// GRUB's `gptprio`, which repairs.
-struct Grub(usize);
-/// A loader that repairs nothing and boots from no table that it doubts.
-struct Strict(usize);
-
-impl Loader for Grub {
-    fn name(&self) -> &'static str {
-        "GRUB"
-    }
-
-    fn repairs(&self) -> bool {
-        true
-    }
-
-    fn boot(&self, disk: &Overlay) -> (Vec<Operation>, Option<Slot>) {
-        operations(grub_boot(&Sectors { disk, size: self.0 }), self.0)
-    }
-}
-
-impl Loader for Strict {
-    fn name(&self) -> &'static str {
-        "the strict loader"
-    }
-
-    fn repairs(&self) -> bool {
-        false
-    }
-
-    fn boot(&self, disk: &Overlay) -> (Vec<Operation>, Option<Slot>) {
-        operations(strict_boot(&Sectors { disk, size: self.0 }), self.0)
-    }
-}
-
-fn operations(run: LoaderRun, sector: usize) -> (Vec<Operation>, Option<Slot>) {
-    let sector = u64::try_from(sector).expect("512 or 4096");
-    let operation = |step| match step {
-        Step::Write { lba, bytes } => Operation::Write {
-            offset: lba * sector,
-            bytes,
-        },
-        Step::Sync => Operation::Sync,
-    };
-    (run.steps.into_iter().map(operation).collect(), run.pick)
-}
-
-/// An [`Overlay`] as a loader reads it.
-struct Sectors<'a> {
-    disk: &'a Overlay,
-    size: usize,
-}
-
-impl ReadSectors for Sectors<'_> {
-    fn sector_size(&self) -> usize {
-        self.size
-    }
-
-    fn sectors(&self) -> u64 {
-        self.disk.len() / u64::try_from(self.size).expect("512 or 4096")
-    }
-
-    fn read(&self, lba: u64, buf: &mut [u8]) -> Result<(), Unreadable> {
-        let size = u64::try_from(self.size).expect("512 or 4096");
-        let offset = lba.checked_mul(size).ok_or(Unreadable)?;
-        self.disk.read(offset, buf).map_err(|_| Unreadable)
-    }
-}
 
 /// Three releases, and disks with sectors of one size.
 struct World {
@@ -537,55 +471,5 @@ fn expect_bits(world: &World, disk: &Overlay, slot: Slot, expected: Bits) -> Res
         Ok(())
     } else {
         Err(format!("set {slot} has {found:?} instead of {expected:?}"))
-    }
-}
-
-/// Ways in which one copy of the table is no good.
-#[derive(Debug, Clone, Copy)]
-enum Damage {
-    PrimaryHeader,
-    PrimaryEntries,
-    BackupHeader,
-    BackupEntries,
-    PrimaryUnreadable,
-}
-
-impl Damage {
-    const ALL: [Self; 5] = [
-        Self::PrimaryHeader,
-        Self::PrimaryEntries,
-        Self::BackupHeader,
-        Self::BackupEntries,
-        Self::PrimaryUnreadable,
-    ];
-
-    fn on(self, disk: &Overlay, sector: usize) -> Overlay {
-        let mut disk = disk.clone();
-        let sector = u64::try_from(sector).expect("512 or 4096");
-        let last = disk.len() - sector;
-        let at = match self {
-            Self::PrimaryHeader | Self::PrimaryUnreadable => sector,
-            Self::PrimaryEntries => 2 * sector + 200,
-            Self::BackupHeader => last,
-            Self::BackupEntries => last - 16384 + 200,
-        };
-        if matches!(self, Self::PrimaryUnreadable) {
-            disk.put(at / u64::try_from(SECTOR).expect("512"), Sector::Unreadable);
-        } else {
-            disk.write(at, &[0xa5; 30]).expect("inside the disk");
-        }
-        disk
-    }
-}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::PrimaryHeader => "primary header damaged",
-            Self::PrimaryEntries => "primary entries damaged",
-            Self::BackupHeader => "backup header damaged",
-            Self::BackupEntries => "backup entries damaged",
-            Self::PrimaryUnreadable => "primary header unreadable",
-        })
     }
 }

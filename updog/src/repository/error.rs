@@ -1,0 +1,134 @@
+//! Why there is nothing to trust, or a target cannot be had; said once, and without secrets.
+
+use std::error::Error;
+
+use snafu::Snafu;
+use update_metadata::{MANIFEST_TARGET, ManifestError};
+use url::Url;
+
+use super::transport::ClientError;
+use super::trust::TrustError;
+use crate::exit::chain;
+
+/// Why there is nothing to trust, or a target cannot be had.
+#[derive(Debug, Snafu)]
+#[snafu(visibility(pub(super)))]
+#[allow(missing_docs)] // the message says what each field is
+pub enum RepositoryError {
+    /// The runtime for the network cannot be started.
+    #[snafu(display("starting the network runtime"))]
+    Runtime { source: std::io::Error },
+    /// The HTTP client cannot be made.
+    #[snafu(display("preparing to reach {}", shown(url)))]
+    Client { url: Url, source: ClientError },
+    /// The scratch folder for tough cannot be made or read.
+    #[snafu(display("making a scratch folder"))]
+    Scratch { source: std::io::Error },
+    /// What this host trusts cannot be read or kept.
+    #[snafu(display("handling this host's trusted metadata"))]
+    Trust { source: TrustError },
+    /// The repository cannot be reached, or does not verify.
+    #[snafu(display("refreshing the repository {}", shown(url)))]
+    Refresh {
+        url: Url,
+        #[snafu(source(from(tough::error::Error, ToughError::from)))]
+        source: ToughError,
+    },
+    /// Signed metadata are too old. A mirror that is frozen, or a clock that is wrong.
+    #[snafu(display(
+        "the {role} metadata of {} expired at {expired}; it is {now} here. Check this host's clock; \
+         if it is right, the mirror is stale or the publisher late",
+        shown(url)
+    ))]
+    Expired {
+        role: &'static str,
+        url: Url,
+        expired: String,
+        now: String,
+    },
+    /// tough accepted a file whose bytes did not pass through our transport.
+    #[snafu(display("the verified {name} was not recorded"))]
+    NotRecorded { name: String },
+    /// The name is none that a target can have.
+    #[snafu(display("'{name}' cannot be the name of a target"))]
+    TargetName {
+        name: String,
+        #[snafu(source(from(tough::error::Error, ToughError::from)))]
+        source: ToughError,
+    },
+    /// The signed metadata list no such target.
+    #[snafu(display("the repository has no target {name}"))]
+    NoTarget { name: String },
+    /// The signed digest is none of SHA-256.
+    #[snafu(display("the signed SHA-256 of target {name} has another length"))]
+    TargetDigest { name: String },
+    /// The target is larger than what it is for can be.
+    #[snafu(display("target {name} of {length} bytes is larger than {limit} bytes"))]
+    TargetTooLarge {
+        name: String,
+        length: u64,
+        limit: u64,
+    },
+    /// Reading the target failed, or it is not what was signed.
+    #[snafu(display("reading target {name}"))]
+    ReadTarget {
+        name: String,
+        source: std::io::Error,
+    },
+    /// The manifest does not say what a manifest must.
+    #[snafu(display("reading target {MANIFEST_TARGET}"))]
+    Manifest { source: ManifestError },
+}
+
+impl RepositoryError {
+    /// Whether the cause lies with the repository or the way to it, not with this host.
+    pub fn is_remote(&self) -> bool {
+        !matches!(
+            self,
+            Self::Runtime { .. } | Self::Client { .. } | Self::Scratch { .. } | Self::Trust { .. }
+        )
+    }
+}
+
+/// A URL as it may be shown: without the credentials that it may carry.
+pub(super) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    let has_secret = url.password().is_some();
+    // Both fail only for URLs that cannot carry credentials.
+    let _ = url.set_password(None);
+    if has_secret {
+        let _ = url.set_username("...");
+    }
+    url.to_string()
+}
+
+/// What tough says, said once: its errors about a transfer repeat the URL at every level.
+#[derive(Debug, Clone, PartialEq, Eq, Snafu)]
+#[snafu(display("{message}"))]
+pub struct ToughError {
+    message: String,
+}
+
+impl From<tough::error::Error> for ToughError {
+    fn from(error: tough::error::Error) -> Self {
+        let mut source: Option<&(dyn Error + 'static)> = Some(&error);
+        while let Some(cause) = source {
+            if let Some(transport) = cause.downcast_ref::<tough::TransportError>() {
+                let why = transport
+                    .source()
+                    .map_or_else(|| transport.to_string(), chain);
+                let url = transport.url();
+                let url = url
+                    .parse()
+                    .map_or_else(|_| url.to_owned(), |url| shown(&url));
+                return Self {
+                    message: format!("fetching {url}: {why}"),
+                };
+            }
+            source = cause.source();
+        }
+        Self {
+            message: chain(&error),
+        }
+    }
+}
