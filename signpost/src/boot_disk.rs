@@ -12,9 +12,10 @@ use crate::attributes::{BootAttributes, PrivateAttributes};
 use crate::bootloader::{self, Pick};
 use crate::device::{self, Access, BlockDevice, FileDevice};
 use crate::discover::{self, DiskChoice, System};
+use crate::gpt::MbrFault;
 use crate::layout::{self, Entry, Layout};
 use crate::slot::{PerSlot, Sets, Slot};
-use crate::table::{self, Damage, Table, Written};
+use crate::table::{self, Damage, Repaired, Table};
 
 /// Why a disk with partition sets could not be read or changed.
 #[derive(Debug, Snafu)]
@@ -95,6 +96,16 @@ impl Error {
             Self::Unlock { .. } => None,
         }
     }
+
+    /// Whether nothing was written because another program held the lock, or because the table is
+    /// such that writing it could cost the disk.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Lock { source, .. } => source.kind() == io::ErrorKind::TimedOut,
+            Self::Table { source } => matches!(source, table::Error::BackupNotAtEnd { .. }),
+            _ => false,
+        }
+    }
 }
 
 /// Whether looking what boots next also takes a try off, as the boot loader does.
@@ -166,10 +177,37 @@ impl BootDisk {
     /// When the table cannot be read, or has no partition sets.
     pub fn read(device: Arc<dyn BlockDevice>) -> Result<Self, Error> {
         let table = Table::read(&*device)?;
+        Self::of(device, table)
+    }
+
+    /// Like [`read`](Self::read), but what it gives is on the medium, whatever the system has in
+    /// memory; see [`Table::read_durable`].
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read), and when the device cannot be synced.
+    pub(crate) fn read_durable(device: Arc<dyn BlockDevice>) -> Result<Self, Error> {
+        let table = Table::read_durable(&*device)?;
+        Self::of(device, table)
+    }
+
+    /// The same disk as it is on the medium after a sync.
+    pub(crate) fn read_synced(&self) -> Result<Self, Error> {
+        let device = Arc::clone(&self.device);
+        let table = Table::read_synced(&*device)?;
+        Self::of(device, table)
+    }
+
+    fn of(device: Arc<dyn BlockDevice>, table: Table) -> Result<Self, Error> {
         let entries = table.entries();
         let disk = || device.name();
         let layout = Layout::from_entries(&entries)
-            .and_then(|layout| layout.check_identifiers().map(|()| layout))
+            .and_then(|layout| {
+                layout.check_identifiers()?;
+                if let Some(usable) = table.usable() {
+                    layout.check_places(usable, &table.extents())?;
+                }
+                Ok(layout)
+            })
             .with_context(|_| LayoutSnafu { disk: disk() })?;
         // The layout was made of this very table, so that each partition has an entry in it.
         let bits = |number| table.attributes(number).unwrap_or_default();
@@ -233,10 +271,22 @@ impl BootDisk {
         self.table.damage()
     }
 
+    /// What is wrong with sector 0, where a protective MBR should be, likewise.
+    pub const fn mbr_fault(&self) -> Option<&MbrFault> {
+        self.table.mbr_fault()
+    }
+
+    /// What the last change, or the last attempt at one, put right before anything else: also when
+    /// it was refused then, or had nothing to change.
+    pub fn repaired(&self) -> &[Repaired] {
+        self.table.repaired()
+    }
+
     /// What boots next: GRUB's pick, else the last resort. Reads the table anew.
     ///
-    /// With [`SpendTry::Yes`] the try is off the disk, and synced, when this returns. After a crash
-    /// in the middle it is either spent or not.
+    /// With [`SpendTry::Yes`] the try is off the disk, and synced, when this returns; and what was
+    /// not in order is put right, also when there is no try to take off. After a crash in the middle
+    /// it is either spent or not.
     ///
     /// # Errors
     /// When the table cannot be read or written.
@@ -247,26 +297,26 @@ impl BootDisk {
                 Ok(bootloader::select(&self.bits()))
             }
             SpendTry::Yes => self.locked(|disk| {
-                disk.reread()?;
+                disk.reread_durable()?;
                 let pick = bootloader::select(&disk.bits());
+                let mut bits = disk.bits();
                 if let Some(Pick { slot, after, .. }) = pick {
-                    let mut bits = disk.bits();
                     bits[slot] = after;
-                    disk.put(bits, disk.private)?;
                 }
+                disk.put(bits, disk.private)?;
                 Ok(pick)
             }),
         }
     }
 
     /// Reads the table anew and writes every sector of both copies. What it says stays the same;
-    /// a copy that was damaged, and is returned, is whole afterwards.
+    /// what was not in order is put right first, and a damaged copy is returned.
     ///
     /// # Errors
     /// When the table cannot be read or written.
     pub fn rewrite_table(&mut self) -> Result<Option<Damage>, Error> {
         self.locked(|disk| {
-            disk.reread()?;
+            disk.reread_durable()?;
             let damage = disk.damage().cloned();
             disk.table.rewrite(&*disk.device)?;
             Ok(damage)
@@ -274,7 +324,9 @@ impl BootDisk {
     }
 
     /// Reads the table anew and makes a copy that is damaged, or differs, from the one that counts.
-    /// What was wrong is returned; when nothing was, nothing is written.
+    /// Moves a backup that is not at the end of the disk there, and writes a protective MBR where
+    /// there is no MBR. What was wrong with a copy is returned, and all that was done is in
+    /// [`repaired`](Self::repaired); when all is in order, nothing is written.
     ///
     /// After a crash in the middle the table says what it said before, and repairing it again
     /// finishes the job.
@@ -283,7 +335,7 @@ impl BootDisk {
     /// When the table cannot be read or written, above all when both copies are damaged.
     pub fn repair(&mut self) -> Result<Option<Damage>, Error> {
         self.locked(|disk| {
-            disk.reread()?;
+            disk.reread_durable()?;
             let damage = disk.damage().cloned();
             disk.table.repair(&*disk.device)?;
             Ok(damage)
@@ -310,8 +362,16 @@ impl BootDisk {
 
     /// Reads the table anew. The partitions must still be those that were opened: somebody may hold
     /// a window onto one of them.
-    pub(crate) fn reread(&mut self) -> Result<(), Error> {
-        let found = Self::read(Arc::clone(&self.device))?;
+    fn reread(&mut self) -> Result<(), Error> {
+        self.replace(Self::read(Arc::clone(&self.device))?)
+    }
+
+    /// The same, from the medium.
+    pub(crate) fn reread_durable(&mut self) -> Result<(), Error> {
+        self.replace(Self::read_durable(Arc::clone(&self.device))?)
+    }
+
+    fn replace(&mut self, found: Self) -> Result<(), Error> {
         ensure!(
             found.layout == self.layout,
             LayoutChangedSnafu { disk: self.name() }
@@ -320,24 +380,30 @@ impl BootDisk {
         Ok(())
     }
 
+    /// Puts right what is not in order, and changes no bit.
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        self.table.settle(&*self.device)?;
+        Ok(())
+    }
+
     /// Writes the bits of each set that the disk has, and of the private partition.
     pub(crate) fn put(
         &mut self,
         bits: PerSlot<BootAttributes>,
         private: PrivateAttributes,
-    ) -> Result<Written, Error> {
+    ) -> Result<(), Error> {
         for (slot, set) in self.layout.sets.iter() {
             self.table
                 .set_attributes(set.boot.number, bits[slot].bits())?;
         }
         self.table
             .set_attributes(self.layout.private.number, private.bits())?;
-        let written = self.table.write(&*self.device)?;
+        self.table.write(&*self.device)?;
         self.sets = match self.sets {
             Sets::Single(_) => Sets::Single(bits.a),
             Sets::Dual(_) => Sets::Dual(bits),
         };
         self.private = private;
-        Ok(written)
+        Ok(())
     }
 }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use signpost::boot_disk::{self, BootDisk};
-use signpost::table::Damage;
+use signpost::gpt::MbrFault;
+use signpost::table::{Damage, Repaired};
 use signpost::{
     Access, ActiveChoice, BootState, Command, DiskChoice, Force, PartitionKind, Reason, Slot,
     SlotStore, SpendTry, store,
@@ -19,9 +20,9 @@ use crate::status::{SetStatus, Status};
 const EXIT_FAILED: u8 = 1;
 const EXIT_REFUSED: u8 = 4;
 
-/// What became of a damaged copy of the table.
-const REPAIRED: &str = "it is repaired";
+/// What can be done about what is not in order.
 const NOT_REPAIRED: &str = "`signpost repair` repairs it";
+const NOT_PROTECTIVE: &str = "it is left alone; `gdisk`, x, n writes one";
 
 const ABOUT: &str = "\
 Read and change the bits by which the boot loader chooses between two partition sets
@@ -52,9 +53,9 @@ Examples:
       Do what the boot loader does.
 
   signpost repair
-      Make a damaged copy of the partition table from the good one.
+      Put right a damaged copy of the partition table, or what a larger disk needs.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 4 refused";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 4 refused or locked";
 
 /// What was typed.
 #[derive(Debug, Parser)]
@@ -94,7 +95,8 @@ enum Verb {
     RollbackToInactive(Change),
     /// Print `true` if any set was ever marked successful on this disk, else nothing
     HasBootEverSucceeded,
-    /// Make a copy of the partition table that is damaged, or differs, from the one that counts
+    /// Put the partition table in order: a copy that is damaged or differs is made from the one that
+    /// counts, the backup moved to the end of the disk, a lost protective MBR written anew
     Repair,
     /// Write both copies of the partition table anew, with what they say now
     RewriteTable,
@@ -139,9 +141,10 @@ impl Error {
         }
     }
 
-    pub(crate) const fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Store { source } if source.refusal().is_some() => EXIT_REFUSED,
+            Self::Store { source } if source.is_refusal() => EXIT_REFUSED,
+            Self::Disk { source } if source.is_refusal() => EXIT_REFUSED,
             Self::Store { .. } | Self::Disk { .. } | Self::Output { .. } => EXIT_FAILED,
         }
     }
@@ -213,11 +216,9 @@ fn status<O: Write, E: Write>(args: &Args, printer: &mut Printer<O, E>) -> Resul
             .filter(|pick| pick.last_resort)
             .map(|pick| pick.slot),
         has_boot_ever_succeeded: state.has_boot_ever_succeeded(),
-        table_damage: store.damage().map(Damage::to_string),
+        table_damage: damage_of(store.damage(), store.mbr_fault()),
     };
-    if let Some(damage) = &status.table_damage {
-        printer.talk(format_args!("{damage}; {NOT_REPAIRED}"));
-    }
+    say_damage(store.damage(), store.mbr_fault(), printer);
     if args.json {
         printer.json(&status)
     } else {
@@ -233,21 +234,15 @@ fn change<O: Write, E: Write>(
     printer: &mut Printer<O, E>,
 ) -> Result<(), Error> {
     let mut store = args.open_store(Access::ReadWrite)?;
-    let outcome = store.run(command, &change.force())?;
+    let ran = store.run(command, &change.force());
+    say_repaired(store.repaired(), store.mbr_fault(), printer);
+    let outcome = ran?;
     let (before, after) = (outcome.before, outcome.after);
     // What would have been refused without the reason, if anything.
     let overridden = before.apply(command, &Force::No).err();
 
     if let (Some(refusal), Some(reason)) = (overridden, &change.force) {
         printer.talk(format_args!("forced ({reason}), although {refusal}"));
-    }
-    if let Some(damage) = &outcome.damage {
-        let then = if outcome.changed {
-            REPAIRED
-        } else {
-            NOT_REPAIRED
-        };
-        printer.talk(format_args!("{damage}; {then}"));
     }
     if args.json {
         let forced = overridden.and(change.force.as_ref()).map(Reason::as_str);
@@ -264,6 +259,44 @@ fn change<O: Write, E: Write>(
         say_changes(&before, &after, printer);
     }
     Ok(())
+}
+
+/// Everything that is not in order, for an answer.
+fn damage_of(damage: Option<&Damage>, mbr: Option<&MbrFault>) -> Option<String> {
+    let all = [damage.map(Damage::to_string), mbr.map(MbrFault::to_string)];
+    let all: Vec<_> = all.into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// Says what is not in order and stays so.
+fn say_damage<O: Write, E: Write>(
+    damage: Option<&Damage>,
+    mbr: Option<&MbrFault>,
+    printer: &mut Printer<O, E>,
+) {
+    if let Some(damage) = damage {
+        printer.talk(format_args!("{damage}; {NOT_REPAIRED}"));
+    }
+    if let Some(fault) = mbr {
+        let then = if fault.may_be_repaired() {
+            NOT_REPAIRED
+        } else {
+            NOT_PROTECTIVE
+        };
+        printer.talk(format_args!("{fault}; {then}"));
+    }
+}
+
+/// Says what was put right, and what of sector 0 was not.
+fn say_repaired<O: Write, E: Write>(
+    repaired: &[Repaired],
+    mbr: Option<&MbrFault>,
+    printer: &mut Printer<O, E>,
+) {
+    for repaired in repaired {
+        printer.talk(repaired);
+    }
+    say_damage(None, mbr, printer);
 }
 
 fn say_changes<O: Write, E: Write>(
@@ -304,15 +337,18 @@ fn has_boot_ever_succeeded<O: Write, E: Write>(
 
 fn repair<O: Write, E: Write>(args: &Args, printer: &mut Printer<O, E>) -> Result<(), Error> {
     let mut disk = BootDisk::open(&args.disk(), Access::ReadWrite)?;
-    let damage = disk.repair()?;
-    match &damage {
-        Some(damage) => printer.talk(format_args!("{damage}; {REPAIRED}")),
-        None => printer.talk("both partition tables are in order; nothing was written"),
+    let damage = disk.repair();
+    say_repaired(disk.repaired(), disk.mbr_fault(), printer);
+    let damage = damage?;
+    let done: Vec<_> = disk.repaired().iter().map(Repaired::to_string).collect();
+    if done.is_empty() {
+        printer.talk("both partition tables are in order; nothing was written");
     }
     if args.json {
         let answer = json!({
             "command": "repair",
-            "changed": damage.is_some(),
+            "changed": !done.is_empty(),
+            "done": done,
             "repaired": damage.as_ref().map(|damage| damage.side),
             "table_damage": damage.as_ref().map(Damage::to_string),
         });
@@ -326,10 +362,9 @@ fn rewrite_table<O: Write, E: Write>(
     printer: &mut Printer<O, E>,
 ) -> Result<(), Error> {
     let mut disk = BootDisk::open(&args.disk(), Access::ReadWrite)?;
-    let damage = disk.rewrite_table()?;
-    if let Some(damage) = &damage {
-        printer.talk(format_args!("{damage}; {REPAIRED}"));
-    }
+    let damage = disk.rewrite_table();
+    say_repaired(disk.repaired(), disk.mbr_fault(), printer);
+    let damage = damage?;
     if args.json {
         let answer = json!({
             "command": "rewrite-table",
@@ -350,15 +385,12 @@ fn select<O: Write, E: Write>(
         SpendTry::No => Access::ReadOnly,
     };
     let mut disk = BootDisk::open(&args.disk(), access)?;
-    let damage = disk.damage().cloned();
-    let pick = disk.select(spend)?;
-    if let Some(damage) = damage {
-        let then = match disk.damage() {
-            None => REPAIRED,
-            Some(_) => NOT_REPAIRED,
-        };
-        printer.talk(format_args!("{damage}; {then}"));
+    let pick = disk.select(spend);
+    match spend {
+        SpendTry::Yes => say_repaired(disk.repaired(), disk.mbr_fault(), printer),
+        SpendTry::No => say_damage(disk.damage(), disk.mbr_fault(), printer),
     }
+    let pick = pick?;
     if pick.is_some_and(|pick| pick.last_resort) {
         printer.talk("this is the last resort: GRUB would boot nothing");
     }

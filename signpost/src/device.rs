@@ -58,7 +58,8 @@ pub trait BlockDevice: Send + Sync + fmt::Debug {
     fn sync(&self) -> io::Result<()>;
 
     /// Like [`read_at`](Self::read_at), but from the medium rather than from memory, as far as the
-    /// system allows. Call [`sync`](Self::sync) first.
+    /// system allows. Call [`sync`](Self::sync) first, unless the question is whether memory and
+    /// medium differ.
     fn read_back_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 
     /// What to call it in a message: its path, if it has one.
@@ -204,6 +205,8 @@ const DIRECT_ALIGNMENT: usize = 4096;
 const DIRECT_ALIGNMENT_BYTES: u64 = 4096;
 /// Bytes that a direct read moves at a time.
 const DIRECT_CHUNK: usize = 1024 * 1024;
+/// No page of the cache is larger, on any machine.
+const LARGEST_PAGE: u64 = 64 * 1024;
 /// How often, and after what pause, a lock that another program holds is asked for again.
 const LOCK_ATTEMPTS: u32 = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
@@ -291,6 +294,20 @@ impl FileDevice {
     pub const fn number(&self) -> Option<DeviceNumber> {
         self.number
     }
+
+    /// Drops the pages of these bytes from the cache. Only whole pages can be, and only as far as
+    /// nobody uses them; a failure changes nothing.
+    fn forget(&self, offset: u64, length: usize) {
+        let start = offset - offset % LARGEST_PAGE;
+        let end = u64::try_from(length).ok().and_then(|length| {
+            offset
+                .checked_add(length)?
+                .checked_next_multiple_of(LARGEST_PAGE)
+        });
+        if let Some(length) = end.and_then(|end| NonZeroU64::new(end - start)) {
+            let _ = rustix::fs::fadvise(&self.file, start, Some(length), Advice::DontNeed);
+        }
+    }
 }
 
 impl BlockDevice for FileDevice {
@@ -319,13 +336,15 @@ impl BlockDevice for FileDevice {
     }
 
     /// Reads past the page cache where the file system allows that (`O_DIRECT`); else empties the
-    /// cache of these bytes and reads them again.
+    /// cache of these bytes and reads them again. Either way the cache forgets what is not waiting to
+    /// be written: after a write that failed it has bytes that the medium has not.
     ///
     /// What neither way proves: that a drive did not answer from its own cache, that a loop device
     /// did not answer from the page cache of its backing file, and on a file system that lives in
     /// memory, anything at all.
     fn read_back_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         check_bounds(self.length, offset, buf.len())?;
+        self.forget(offset, buf.len());
         if let Some(direct) = &self.direct {
             match read_direct(direct, offset, buf) {
                 // Some file systems take the flag at opening and refuse it at reading.
@@ -335,8 +354,7 @@ impl BlockDevice for FileDevice {
         }
         // Pages that are still dirty cannot be dropped.
         self.file.sync_all()?;
-        let length = u64::try_from(buf.len()).ok().and_then(NonZeroU64::new);
-        rustix::fs::fadvise(&self.file, offset, length, Advice::DontNeed)?;
+        self.forget(offset, buf.len());
         self.read_at(offset, buf)
     }
 

@@ -6,6 +6,8 @@
 //! every address inside the disk and on its proper side of the partitions. So nothing here computes
 //! or allocates on a number that has not been checked, and what passes here any parser can be given.
 //!
+//! [`check_mbr`] says whether sector 0 announces a table.
+//!
 //! The loader models stand on this alone, and the module `table` asks it before it lets gptman
 //! see a header. It needs neither an operating system nor gptman: a boot loader can share it.
 
@@ -13,6 +15,7 @@ mod entries;
 mod fault;
 mod geometry;
 mod header;
+mod mbr;
 mod sectors;
 #[cfg(test)]
 mod tests;
@@ -21,6 +24,7 @@ pub use self::entries::{Entries, Entry};
 pub use self::fault::{Fault, Side};
 pub use self::geometry::Geometry;
 pub use self::header::Header;
+pub use self::mbr::{MbrFault, check_mbr, protective_mbr};
 pub use self::sectors::{ReadSectors, SoundCopy, Unreadable, Unusable};
 
 #[cfg(feature = "std")]

@@ -12,6 +12,8 @@
 //! * No partition of a set overlaps any other partition of the disk, and there are at most two
 //!   boot partitions. This crate opens partitions for writing on the word of the table alone; where
 //!   the table is ambiguous it does not choose.
+//! * Every partition of a set, and the private one, lies between the first and the last sector that
+//!   the table says partitions may have: beside both copies of the table itself.
 
 use alloc::vec::Vec;
 
@@ -50,6 +52,11 @@ impl ByteRange {
     /// The offset of the last byte.
     const fn last(self) -> u64 {
         self.start + (self.length - 1)
+    }
+
+    /// Whether every byte of `other` is one of these.
+    pub const fn contains(self, other: Self) -> bool {
+        self.start <= other.start && other.last() <= self.last()
     }
 
     /// Whether a byte lies in both.
@@ -116,6 +123,15 @@ pub enum Error {
     #[snafu(display("partition {number} does not lie within the disk"))]
     OutsideDisk {
         /// The partition.
+        number: u32,
+    },
+    /// A partition of a set lies where the table itself is.
+    #[snafu(display(
+        "partition {number} does not lie between the first and the last usable sector: it could \
+         overwrite the partition table"
+    ))]
+    OnTable {
+        /// The partition of a set, or the private one.
         number: u32,
     },
     /// A partition of a set shares bytes with another one.
@@ -204,6 +220,35 @@ impl Layout {
         Ok(())
     }
 
+    /// An error unless every partition of a set, and the private one, is within `usable`, the bytes
+    /// that the table leaves to partitions, and shares none with any of `extents`.
+    ///
+    /// Those are the used entries once more, each with what it takes up of this disk also when it
+    /// ends beyond: [`from_entries`](Self::from_entries) does not know of such a place.
+    ///
+    /// # Errors
+    /// [`Error::OnTable`] and [`Error::Overlap`].
+    pub fn check_places(&self, usable: ByteRange, extents: &[Entry]) -> Result<(), Error> {
+        for partition in self.partitions() {
+            let range = ByteRange::new(partition.start, partition.length);
+            ensure!(
+                range.is_some_and(|range| usable.contains(range)),
+                OnTableSnafu {
+                    number: partition.number
+                }
+            );
+        }
+        self.check_overlaps(extents)
+    }
+
+    /// The partitions of all sets, and the private one.
+    fn partitions(&self) -> impl Iterator<Item = Partition> {
+        self.sets
+            .iter()
+            .flat_map(|(_, set)| [set.boot, set.root, set.hash])
+            .chain([self.private])
+    }
+
     /// The partition of `slot` that is for `kind`, if the disk has that set.
     pub fn partition(&self, slot: Slot, kind: PartitionKind) -> Option<&Partition> {
         self.sets.get(slot).map(|set| set.get(kind))
@@ -218,11 +263,7 @@ impl Layout {
     }
 
     fn check_overlaps(&self, entries: &[Entry]) -> Result<(), Error> {
-        let sets = self
-            .sets
-            .iter()
-            .flat_map(|(_, set)| [set.boot, set.root, set.hash]);
-        for partition in sets.chain([self.private]) {
+        for partition in self.partitions() {
             let range = ByteRange::new(partition.start, partition.length);
             let overlaps = |other: &&Entry| {
                 other.number != partition.number

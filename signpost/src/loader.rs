@@ -17,6 +17,8 @@
 //!   greatest priority above 0 that has a try left or is successful. There is no last resort.
 //! * **The try** is spent before the set boots, also when it is successful: in the backup first, then
 //!   in the primary, in each the header before the entries. Without a try nothing is written.
+//! * **Sector 0** is not looked at. Firmware does: a machine whose protective MBR is lost does not come
+//!   as far as this.
 //! * **Writes are synchronous**, as those of firmware are: each is on the disk before the next
 //!   begins. So a [`Step::Sync`] follows every write.
 //!

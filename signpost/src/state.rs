@@ -123,6 +123,8 @@ pub enum Refusal {
         slot: Slot,
         /// Its bits.
         bits: BootAttributes,
+        /// Whether it boots next, as after an upgrade that was given before.
+        boots_next: bool,
     },
     /// `upgrade-to-inactive`: the inactive set has no try, so nobody said that its contents are
     /// good.
@@ -163,6 +165,11 @@ impl Refusal {
         match self {
             Self::NoInactiveSet => {
                 "this disk was made without in-place updates; replace it with a new image"
+            }
+            Self::AlreadyMarked {
+                boots_next: true, ..
+            } => {
+                "the set boots next already; to keep booting the running one give `cancel-upgrade`"
             }
             Self::AlreadyMarked { .. } => {
                 "to start over give `clear-inactive`, write the set anew, then `mark-inactive-valid`"
@@ -326,7 +333,11 @@ impl BootState {
                 let bits = inactive()?;
                 ensure!(
                     bits.priority() == 0 && !bits.successful(),
-                    AlreadyMarkedSnafu { slot, bits }
+                    AlreadyMarkedSnafu {
+                        slot,
+                        bits,
+                        boots_next: self.next() == Some(slot)
+                    }
                 );
                 ensure!(bits.tries_left() > 0, NotValidSnafu { slot, bits });
                 (

@@ -3,7 +3,7 @@
 //!
 //! It refuses to touch the running set. The only thing that can be written through it besides the
 //! boot bits is an [`InactivePartition`], and that is given out only for a set that is not running,
-//! whose bits are cleared on the disk, and that nothing has mounted.
+//! whose bits are cleared on the medium, in both copies of the table, and that nothing has mounted.
 
 mod error;
 mod inactive;
@@ -16,18 +16,19 @@ use std::sync::Arc;
 use snafu::{OptionExt, ResultExt, ensure};
 
 use self::error::{
-    DiscoverSnafu, NoSuchSetSnafu, NodeDisagreesSnafu, NotClearedSnafu, OtherNodeSnafu,
-    OutsideSnafu, PartitionSnafu, ReadOnlySnafu, RefusedSnafu,
+    DiscoverSnafu, NoSuchSetSnafu, NodeDisagreesSnafu, NotClearedSnafu, NotInOrderSnafu,
+    OtherNodeSnafu, OutsideSnafu, PartitionSnafu, ReadOnlySnafu, RefusedSnafu,
 };
 use self::kernel::{Kernel, named_or_unknown};
 use crate::boot_disk::{self, BootDisk, OpenedDisk};
 use crate::bootloader::Pick;
 use crate::device::{Access, BlockDevice, FileDevice};
 use crate::discover::{self, PartitionNode, System};
+use crate::gpt::MbrFault;
 use crate::layout::Layout;
 use crate::slot::{Partition, PartitionKind, Slot};
 use crate::state::{BootState, Command, Force, Refusal};
-use crate::table::Damage;
+use crate::table::{Damage, Repaired};
 use crate::window::Window;
 
 pub use self::error::Error;
@@ -42,9 +43,9 @@ pub struct Outcome {
     pub before: BootState,
     /// The bits after, as they are on the disk now.
     pub after: BootState,
-    /// Whether anything was written.
+    /// Whether they are others than before.
     pub changed: bool,
-    /// What was wrong with a copy of the table before, and is put right if anything was written.
+    /// What was wrong with a copy of the table before, and has been put right first.
     pub damage: Option<Damage>,
 }
 
@@ -155,24 +156,51 @@ impl SlotStore {
         self.disk.damage()
     }
 
-    /// Carries out a command: locks the disk, reads the table anew, decides, writes, reads back.
+    /// What is wrong with sector 0, where a protective MBR should be, likewise.
+    pub const fn mbr_fault(&self) -> Option<&MbrFault> {
+        self.disk.mbr_fault()
+    }
+
+    /// What the last command put right before it changed a bit, or was refused, or had nothing to
+    /// change.
+    pub fn repaired(&self) -> &[Repaired] {
+        self.disk.repaired()
+    }
+
+    /// Carries out a command: locks the disk, reads the table anew from the medium, puts right what
+    /// is not in order, decides, writes, reads back.
     ///
-    /// On success both copies of the table are on the medium with the new bits, or nothing was
-    /// written because the bits were already so. **After a crash in the middle** the disk has the
-    /// old bits or the new ones, and one sound copy of the table that says so.
+    /// A table that is not in order is repaired also when the command is refused then, or has nothing
+    /// to change: it is what the way back depends on. `clear-inactive`, `mark-inactive-valid` and
+    /// `upgrade-to-inactive` want the inactive set unused, by
+    /// [`check_inactive_unused`](Self::check_inactive_unused), before anything else.
+    ///
+    /// On success both copies of the table are on the medium with the new bits, also when these were
+    /// there before. **After a crash in the middle** the disk has the old bits or the new ones, and
+    /// one sound copy of the table that says so.
     ///
     /// # Errors
-    /// [`Error::Refused`], and then nothing was written; else the disk has the old bits or the new
+    /// [`Error::Refused`], and then no bit was changed; else the disk has the old bits or the new
     /// ones, and giving the command again finishes the job.
     pub fn run(&mut self, command: Command, force: &Force) -> Result<Outcome, Error> {
         let active = self.active;
+        let concerns_contents = matches!(
+            command,
+            Command::ClearInactive | Command::MarkInactiveValid | Command::UpgradeToInactive
+        );
+        if concerns_contents && self.disk.sets().get(self.inactive()).is_some() {
+            self.check_inactive_unused()?;
+        }
         self.disk.locked(|disk| {
-            disk.reread()?;
+            disk.reread_durable()?;
             let before = state_of(disk, active);
             let damage = disk.damage().cloned();
             let after = match before.apply(command, force) {
                 Ok(after) => after,
-                Err(refusal) => return RefusedSnafu { refusal }.fail(),
+                Err(refusal) => {
+                    disk.settle()?;
+                    return RefusedSnafu { refusal }.fail();
+                }
             };
             disk.put(after.bits(), after.private())?;
             Ok(Outcome {
@@ -212,6 +240,11 @@ impl SlotStore {
     /// bits of the set. For whoever is about to clear it: what is found only afterwards costs the
     /// way back to what the set holds.
     ///
+    /// In use is a partition that is mounted, that another device is built on, or that a program has
+    /// claimed, as [`open_inactive`](Self::open_inactive) does. A program that opened it without
+    /// claiming it is not seen, nor is any use of a disk image or of a partition without a device
+    /// node.
+    ///
     /// # Errors
     /// When there is no inactive set, when a partition is mounted or otherwise in use, or when the
     /// kernel has it elsewhere than the table.
@@ -224,23 +257,32 @@ impl SlotStore {
 
     /// Opens a partition of the inactive set for writing.
     ///
-    /// The table is read anew, and the set must be cleared in it: a set that could boot is not
-    /// written to. If the kernel has a device node for the partition, that is opened, and as long
+    /// The device is synced and the table read anew from the medium. Both copies must be sound there,
+    /// and the set cleared in both: whatever happens to the machine from now on, no loader boots what
+    /// is being written. If the kernel has a device node for the partition, that is opened, and as long
     /// as it is open nobody can mount it; else, and always on a disk image, it is a window onto the
     /// disk.
     ///
     /// # Errors
-    /// When there is no inactive set, when it is not cleared, when the partition is mounted or
-    /// otherwise in use, or when the kernel has the partition elsewhere than the table.
+    /// When there is no inactive set, when it is not cleared, when a copy of the table is damaged or
+    /// differs, when the partition is mounted or otherwise in use, or when the kernel has the
+    /// partition elsewhere than the table.
     pub fn open_inactive(&self, kind: PartitionKind) -> Result<InactivePartition, Error> {
         let slot = self.inactive();
-        let now = BootDisk::read(Arc::clone(self.disk.device()))?;
+        let now = self.disk.read_synced()?;
         ensure!(
             now.layout() == self.layout(),
             boot_disk::LayoutChangedSnafu {
                 disk: self.disk_name()
             }
         );
+        if let Some(damage) = now.damage() {
+            return NotInOrderSnafu {
+                disk: self.disk_name(),
+                damage: damage.clone(),
+            }
+            .fail();
+        }
         let bits = now.bits()[slot];
         ensure!(
             bits.is_cleared(),

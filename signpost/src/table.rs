@@ -4,76 +4,74 @@
 //! from, so as long as only one of them is being written there is always a sound one. That is the
 //! whole of the safety here, and this is the order that keeps it:
 //!
-//! 1. a copy that was found damaged is made from the other one;
+//! 1. what is not in order is put right, see below;
 //! 2. the changed sectors of the backup;
 //! 3. the changed sectors of the primary.
 //!
-//! Each of them is: the header, sync, read back; the entries, sync, read back.
+//! Each copy is: the header, sync, read back; the entries, sync, read back.
 //!
 //! **After a crash** in step 1 the table is as it was. In step 2 it is as it was: the primary counts.
 //! In step 3 it is either as it was or as it was to be: if the primary is whole it counts, and it
 //! is whole only with all its sectors old or all new, else the backup counts, and that is new.
-//! GRUB repairs such a table before it boots, and so does [`Table::write`] next time: what a crash
-//! leaves behind is damage of one copy.
+//! GRUB repairs such a table before it boots, and so does [`Table::write`] next time, also when its
+//! bits are there already: what a crash leaves behind is damage of one copy.
 //!
 //! **Why the header first, and durable before the entries.** GRUB holds the backup against the
 //! primary header even when the primary entries are torn, and will not have a backup that says
 //! otherwise. New entries under the old header would leave it nothing; the new header over old
 //! entries agrees with the backup. See [`loader`](crate::loader).
 //!
+//! **What is put right first**, with or without a change, in this order:
+//!
+//! * *A damaged copy, or one that differs*, is made from the one that counts.
+//! * *A backup that is not in the last sector*, as on a disk larger than its image. Loaders find it
+//!   only by the primary header, so that a torn primary header would be the end. A whole backup is
+//!   written to the end of the disk, and only then is the primary made to point to it. Where that
+//!   cannot be done ([`TailFault`]) nothing is written at all.
+//! * *Memory and medium that differ*, after a sync that failed: see [`Table::read_durable`]. Every
+//!   sector of both copies is written as it is on the medium.
+//! * *A sector 0 that is no MBR* becomes a protective one. An MBR, whatever is in it, stays.
+//!
 //! **What this cannot protect.** A drive with 4096-byte physical blocks that shows 512-byte sectors
 //! may lose the whole block around the sector it was writing. Sectors 0 to 7 are one such block, so
-//! a crash in step 3 may take the protective MBR along; a UEFI boot does not mind, a BIOS boot from
-//! code in that sector does. And a table in which both copies are damaged is not repaired here:
-//! there is nothing left to go by.
+//! a crash in step 3 may take the protective MBR along, and firmware then does not look for a table
+//! at all; so does a crash while GRUB takes a try. The next write puts it back. And a table in which
+//! both copies are damaged is not repaired here: there is nothing left to go by.
 //!
-//! Nothing but the attribute bits that were asked for changes. Foreign entries, names, unused
-//! entries, reserved bytes and the MBR stay byte for byte, and that is checked against the rendered
+//! Nothing else but the attribute bits that were asked for changes. Foreign entries, names, unused
+//! entries, reserved bytes and a valid MBR stay byte for byte, and that is checked against the rendered
 //! sectors before the first of them is written.
 
 mod copy;
+mod damage;
 mod error;
 mod header;
 mod image;
+mod medium;
+mod read;
+mod settle;
 mod step;
+mod tail;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use snafu::{ResultExt, ensure};
 
-use self::copy::TableCopy;
-use self::error::{BothDamagedSnafu, NoTableSnafu, RenderSnafu, StaleSnafu};
-use self::header::Header;
+use self::copy::{Remains, TableCopy};
+use self::error::{FlushSnafu, MismatchSnafu, RenderSnafu, StaleSnafu};
+use self::medium::Medium;
 use self::step::{Extent, Step};
 use crate::device::BlockDevice;
-use crate::gpt::{Geometry, PRIMARY_LBA};
-use crate::layout::Entry;
+use crate::gpt::{Geometry, MbrFault};
+use crate::layout::{ByteRange, Entry};
 
 pub use self::copy::Error as RenderError;
+pub use self::damage::{Damage, Repaired};
 pub use self::error::Error;
+pub use self::tail::TailFault;
 pub use crate::gpt::{Fault, Side};
-
-/// One copy of the table was not as it should be when it was read. The other one was used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The copy.
-    pub side: Side,
-    /// What was wrong with it.
-    pub fault: Fault,
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the {} partition table is not in order: {}",
-            self.side, self.fault
-        )
-    }
-}
 
 /// What [`Table::write`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +90,10 @@ pub struct Table {
     /// The copy that counts.
     trusted: TableCopy,
     twin: Twin,
+    mbr: Option<MbrFault>,
+    origin: Origin,
     changes: BTreeMap<u32, u64>,
+    repaired: Vec<Repaired>,
 }
 
 #[derive(Debug)]
@@ -100,139 +101,41 @@ enum Twin {
     Sound(TableCopy),
     Broken {
         damage: Damage,
-        header: Option<Box<Header>>,
+        remains: Option<Box<Remains>>,
     },
 }
 
-/// What a disk looks like under one sector size.
-enum Attempt {
-    Table(Box<Table>),
-    /// No copy is sound.
-    Damaged {
-        primary: Fault,
-        backup: Fault,
+/// Where a table was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// From the system's memory, as other programs see it.
+    Memory,
+    /// From the medium, whatever is in memory.
+    Medium {
+        /// Something else is.
+        memory_differs: bool,
     },
 }
 
 impl Table {
-    /// Reads the table of a disk. Writes nothing.
-    ///
-    /// It is looked for in sectors of the device's own size, and in the other size if neither copy
-    /// has a signature there. When both copies are sound and differ, the primary counts, as it does
-    /// for the boot loader. When one copy is damaged or unreadable, the other one counts. Either is
-    /// reported by [`damage`](Self::damage) and put right by the next write.
-    ///
-    /// # Errors
-    /// When there is no table, or when neither copy can be trusted.
-    pub fn read(device: &dyn BlockDevice) -> Result<Self, Error> {
-        let disk = device.name();
-        let mut damaged = None;
-        for sector in sector_sizes(device.block_size()) {
-            let Some(geometry) = Geometry::of_length(device.len(), sector) else {
-                continue;
-            };
-            match Self::read_as(device, geometry) {
-                Attempt::Table(table) => return Ok(*table),
-                Attempt::Damaged { primary, backup } => {
-                    let signed = is_signed(&primary) || is_signed(&backup);
-                    let silent = primary == Fault::NoSignature && backup == Fault::NoSignature;
-                    if damaged.is_none() && !silent {
-                        damaged = Some((primary, backup));
-                    }
-                    if signed {
-                        break;
-                    }
-                }
-            }
-        }
-        match damaged {
-            Some((primary, backup)) => BothDamagedSnafu {
-                disk,
-                primary,
-                backup,
-            }
-            .fail(),
-            None => NoTableSnafu { disk }.fail(),
-        }
-    }
-
-    fn read_as(device: &dyn BlockDevice, geometry: Geometry) -> Attempt {
-        let primary = TableCopy::read(device, Side::Primary, PRIMARY_LBA, &geometry);
-        // Where the backup is the primary knows, even if its entries are gone. The end of the disk
-        // is the place to look only when there is no word of it: a disk may be larger than the
-        // image that it was made from.
-        let backup_lba = match &primary {
-            Ok(copy) => copy.header.twin_lba(),
-            Err(unusable) => unusable
-                .header
-                .as_ref()
-                .map_or(geometry.last_lba(), |header| header.twin_lba()),
-        };
-        let backup = TableCopy::read(device, Side::Backup, backup_lba, &geometry);
-
-        let (trusted, twin) = match (primary, backup) {
-            (Ok(primary), Ok(backup)) if primary.agrees_with(&backup) => {
-                (primary, Twin::Sound(backup))
-            }
-            (Ok(primary), Ok(backup)) => {
-                let damage = Damage {
-                    side: Side::Backup,
-                    fault: Fault::Differs,
-                };
-                (
-                    primary,
-                    Twin::Broken {
-                        damage,
-                        header: Some(Box::new(backup.header)),
-                    },
-                )
-            }
-            (Ok(primary), Err(backup)) => {
-                let damage = Damage {
-                    side: Side::Backup,
-                    fault: backup.fault,
-                };
-                (
-                    primary,
-                    Twin::Broken {
-                        damage,
-                        header: backup.header,
-                    },
-                )
-            }
-            (Err(primary), Ok(backup)) => {
-                let damage = Damage {
-                    side: Side::Primary,
-                    fault: primary.fault,
-                };
-                (
-                    backup,
-                    Twin::Broken {
-                        damage,
-                        header: primary.header,
-                    },
-                )
-            }
-            (Err(primary), Err(backup)) => {
-                return Attempt::Damaged {
-                    primary: primary.fault,
-                    backup: backup.fault,
-                };
-            }
-        };
-        let (disk, changes) = (device.name(), BTreeMap::new());
-        Attempt::Table(Box::new(Self {
-            disk,
-            geometry,
-            trusted,
-            twin,
-            changes,
-        }))
-    }
-
     /// Bytes of a sector of this table: 512 or 4096.
     pub const fn sector_size(&self) -> usize {
         self.geometry.sector()
+    }
+
+    /// The bytes that the table leaves to partitions.
+    pub fn usable(&self) -> Option<ByteRange> {
+        self.trusted.usable(&self.geometry)
+    }
+
+    /// What is wrong with sector 0, where a protective MBR should be.
+    pub const fn mbr_fault(&self) -> Option<&MbrFault> {
+        self.mbr.as_ref()
+    }
+
+    /// What has been put right since the table was read, in this order.
+    pub fn repaired(&self) -> &[Repaired] {
+        &self.repaired
     }
 
     /// What was wrong with a copy when the table was read.
@@ -246,6 +149,11 @@ impl Table {
     /// The used entries as they are on the disk, in the order of their numbers.
     pub fn entries(&self) -> Vec<Entry> {
         self.trusted.entries(&self.geometry)
+    }
+
+    /// The same, each with what it takes up of the disk, also when it ends beyond.
+    pub fn extents(&self) -> Vec<Entry> {
+        self.trusted.extents(&self.geometry)
     }
 
     /// The attribute bits of a used entry: those to be written, else those on the disk.
@@ -270,9 +178,11 @@ impl Table {
 
     /// Writes the planned changes, in the order given at the head of this module.
     ///
-    /// If nothing would change nothing is written, not even to a damaged copy. Before anything is
-    /// written, `device` must still hold what was read. On success both copies have been read back
-    /// from the medium and are sound, and [`damage`](Self::damage) is gone.
+    /// If nothing would change, what is not in order is put right all the same; if all is, the device
+    /// is synced and both copies are read back from the medium, since whoever wrote them may not have
+    /// come so far. Before anything is written, `device` must still hold what was read. On success
+    /// both copies have been read back from the medium and are sound, and [`damage`](Self::damage) is
+    /// gone.
     ///
     /// # Errors
     /// After an error one copy is sound, and the table says what it said before or what it should
@@ -282,80 +192,76 @@ impl Table {
         self.changes
             .retain(|number, bits| trusted.attributes(*number) != Some(*bits));
         if self.changes.is_empty() {
-            return Ok(Written::Nothing);
+            return self.repair(device);
         }
-        let steps = self
-            .plan(Extent::ChangedSectors)
-            .context(RenderSnafu { disk: &self.disk })?;
-        let written = self.carry_out(device, steps)?;
-        self.changes.clear();
-        Ok(written)
+        self.settle(device)?;
+        self.change(device, Extent::ChangedSectors)
     }
 
     /// Writes every sector of both copies, in the order given at the head of this module, with the
-    /// planned changes if there are any. A damaged copy is whole after this.
+    /// planned changes if there are any. What is not in order is put right first.
     ///
     /// # Errors
     /// As for [`write`](Self::write).
     pub fn rewrite(&mut self, device: &dyn BlockDevice) -> Result<Written, Error> {
-        let steps = self
-            .plan(Extent::EverySector)
-            .context(RenderSnafu { disk: &self.disk })?;
-        let written = self.carry_out(device, steps)?;
-        self.changes.clear();
+        self.settle(device)?;
+        self.change(device, Extent::EverySector)
+    }
+
+    /// Puts right what is not in order, and if all is, syncs and reads both copies back from the
+    /// medium. The planned changes stay planned.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write); the copy that counts is not touched while the other one is not
+    /// sound.
+    pub fn repair(&mut self, device: &dyn BlockDevice) -> Result<Written, Error> {
+        let written = self.settle(device)?;
+        if written == Written::Nothing {
+            self.confirm(device)?;
+        }
         Ok(written)
     }
 
-    /// Makes a damaged copy, or one that differs, from the one that counts. Writes nothing else: not
-    /// the good copy, not the planned changes, which stay planned.
-    ///
-    /// # Errors
-    /// As for [`write`](Self::write); the copy that counts is not touched.
-    pub fn repair(&mut self, device: &dyn BlockDevice) -> Result<Written, Error> {
-        let (_, step) = self
-            .whole_twin()
+    /// Both copies, the backup first; nothing while one is damaged.
+    const fn copies(&self) -> Option<[&TableCopy; 2]> {
+        match (&self.twin, self.trusted.side) {
+            (Twin::Broken { .. }, _) => None,
+            (Twin::Sound(twin), Side::Primary) => Some([twin, &self.trusted]),
+            (Twin::Sound(twin), Side::Backup) => Some([&self.trusted, twin]),
+        }
+    }
+
+    /// Syncs, and reads both copies from the medium.
+    fn confirm(&self, device: &dyn BlockDevice) -> Result<(), Error> {
+        let disk = &self.disk;
+        device.sync().context(FlushSnafu { disk })?;
+        for copy in self.copies().into_iter().flatten() {
+            let (side, offset) = (copy.side, copy.regions()[0].offset);
+            ensure!(
+                copy.is_on(&Medium(device)),
+                MismatchSnafu { disk, side, offset }
+            );
+        }
+        Ok(())
+    }
+
+    /// Writes the planned changes to a table that is in order.
+    fn change(&mut self, device: &dyn BlockDevice, extent: Extent) -> Result<Written, Error> {
+        let new = |old: &TableCopy| {
+            old.with_attributes(&self.changes, &self.geometry)
+                .map(|new| Step::new(old, new, extent, &self.geometry))
+        };
+        let steps = self.copies().into_iter().flatten().map(new);
+        let steps: Vec<_> = steps
+            .collect::<Result<_, _>>()
             .context(RenderSnafu { disk: &self.disk })?;
-        match step {
-            None => Ok(Written::Nothing),
-            Some(step) => self.carry_out(device, vec![step]),
-        }
+        self.carry_out(device, steps)?;
+        self.changes.clear();
+        Ok(Written::Changed)
     }
 
-    /// The copy that does not count as it should be, and the step that makes it so if it is not.
-    fn whole_twin(&self) -> Result<(TableCopy, Option<Step>), RenderError> {
-        match &self.twin {
-            Twin::Sound(twin) => Ok((twin.clone(), None)),
-            Twin::Broken { header, .. } => {
-                let twin = self.trusted.twin(header.as_deref(), &self.geometry)?;
-                let extent = Extent::EverySector;
-                let step = Step::new(&twin, twin.clone(), extent, &self.geometry);
-                Ok((twin, Some(step)))
-            }
-        }
-    }
-
-    /// Decides what to write, in which order. Touches nothing.
-    fn plan(&self, extent: Extent) -> Result<Vec<Step>, RenderError> {
-        let (twin, repair) = self.whole_twin()?;
-        let mut steps = Vec::from_iter(repair);
-        let (primary, backup) = match self.trusted.side {
-            Side::Primary => (&self.trusted, &twin),
-            Side::Backup => (&twin, &self.trusted),
-        };
-        for old in [backup, primary] {
-            let new = old.with_attributes(&self.changes, &self.geometry)?;
-            steps.push(Step::new(old, new, extent, &self.geometry));
-        }
-        Ok(steps)
-    }
-
-    fn carry_out(&mut self, device: &dyn BlockDevice, steps: Vec<Step>) -> Result<Written, Error> {
-        let unchanged = match &self.twin {
-            Twin::Sound(twin) => self.trusted.is_on(device) && twin.is_on(device),
-            Twin::Broken { .. } => self.trusted.is_on(device),
-        };
-        ensure!(unchanged, StaleSnafu { disk: &self.disk });
-
+    fn carry_out(&mut self, device: &dyn BlockDevice, steps: Vec<Step>) -> Result<(), Error> {
+        self.check_unchanged(device)?;
         for step in steps {
             step.carry_out(device, &self.disk)?;
             let copy = step.copy;
@@ -365,20 +271,21 @@ impl Table {
                 self.twin = Twin::Sound(copy);
             }
         }
-        Ok(Written::Changed)
+        Ok(())
     }
-}
 
-/// The device's own sector size, then the other one.
-const fn sector_sizes(block_size: u32) -> [usize; 2] {
-    if block_size == 4096 {
-        [4096, 512]
-    } else {
-        [512, 4096]
+    /// An error unless the device still holds what was read, where it was read.
+    fn check_unchanged(&self, device: &dyn BlockDevice) -> Result<(), Error> {
+        let medium = Medium(device);
+        let device: &dyn BlockDevice = match self.origin {
+            Origin::Memory => device,
+            Origin::Medium { .. } => &medium,
+        };
+        let unchanged = match &self.twin {
+            Twin::Sound(twin) => self.trusted.is_on(device) && twin.is_on(device),
+            Twin::Broken { .. } => self.trusted.is_on(device),
+        };
+        ensure!(unchanged, StaleSnafu { disk: &self.disk });
+        Ok(())
     }
-}
-
-/// Whether there is a table, although something is wrong with it.
-const fn is_signed(fault: &Fault) -> bool {
-    !matches!(fault, Fault::NoSignature | Fault::Unreadable { .. })
 }

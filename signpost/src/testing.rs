@@ -3,6 +3,7 @@
 //! Behind the feature `testing`, so that no program carries it. A mistake in a test's own set-up
 //! panics.
 
+mod cached;
 mod disk;
 mod firmware;
 mod memory;
@@ -10,6 +11,7 @@ mod memory;
 pub(crate) mod raw;
 mod recording;
 
+pub use cached::CachedDevice;
 pub use disk::DiskBuilder;
 pub use firmware::carry_out;
 pub use memory::MemoryDevice;

@@ -42,6 +42,11 @@ impl Geometry {
         lba.saturating_mul(self.sector_bytes())
     }
 
+    /// How many sectors there are.
+    pub const fn sectors(&self) -> u64 {
+        self.sectors
+    }
+
     /// The number of the last sector.
     pub const fn last_lba(&self) -> u64 {
         self.sectors - 1
@@ -71,6 +76,11 @@ impl Geometry {
         let sectors = last.checked_sub(first)?.checked_add(1)?;
         let sector = self.sector_bytes();
         ByteRange::new(first.checked_mul(sector)?, sectors.checked_mul(sector)?)
+    }
+
+    /// Of the bytes of the sectors `first` to `last` those that are on this disk, if there are any.
+    pub fn extent(&self, first: u64, last: u64) -> Option<ByteRange> {
+        self.range(first, last.min(self.last_lba()))
     }
 }
 
@@ -122,6 +132,9 @@ mod tests {
         assert_eq!(disk.range(2, 99), ByteRange::new(1024, 98 * 512));
         assert_eq!(disk.range(2, 100), None);
         assert_eq!(disk.range(3, 2), None);
+        assert_eq!(disk.extent(2, u64::MAX), disk.range(2, 99));
+        assert_eq!(disk.extent(2, 3), disk.range(2, 3));
+        assert_eq!(disk.extent(100, u64::MAX), None);
         let huge = Geometry::new(4096, u64::MAX).unwrap();
         assert_eq!(huge.range(1, u64::MAX - 1), None, "more bytes than numbers");
     }

@@ -3,6 +3,8 @@
 
 use proptest::prelude::*;
 
+mod reachable;
+
 use super::*;
 
 /// Priority, tries left, successful.
@@ -256,7 +258,8 @@ fn an_upgrade_is_refused_unless_cleared_and_marked_valid() {
             refused(other),
             Refusal::AlreadyMarked {
                 slot,
-                bits: bits(other)
+                bits: bits(other),
+                boots_next: matches!(other, (2, 1, false))
             }
         );
     }

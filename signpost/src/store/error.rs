@@ -8,6 +8,7 @@ use snafu::Snafu;
 use crate::attributes::BootAttributes;
 use crate::slot::{Partition, PartitionKind, Slot};
 use crate::state::Refusal;
+use crate::table::Damage;
 use crate::{boot_disk, device, discover};
 
 /// Why something about the sets could not be done.
@@ -75,6 +76,15 @@ pub enum Error {
         /// Its bits.
         bits: BootAttributes,
     },
+    /// A copy of the table is not as it should be, so that what the other one says may not be what
+    /// the machine goes by after a cut.
+    #[snafu(display("no set of {disk} can be written now: {damage}"))]
+    NotInOrder {
+        /// The disk.
+        disk: String,
+        /// What is wrong.
+        damage: Damage,
+    },
     /// The kernel and the table disagree about where a partition is.
     #[snafu(display(
         "{} is {length} bytes at {start}, but the partition table of {disk} has {} bytes at {}",
@@ -136,6 +146,7 @@ impl Error {
             }
             Self::ActiveContradicted { .. } => Some("leave out `--active`"),
             Self::NoSuchSet { .. } => Some("name the set that the disk has, `--active A`"),
+            Self::NotInOrder { .. } => Some("give `signpost repair` first"),
             Self::NotCleared { .. } => Some("give `clear-inactive` before writing to the set"),
             Self::NodeDisagrees { .. } => {
                 Some("the kernel has an older partition table; run `partprobe`, or reboot")
@@ -150,6 +161,15 @@ impl Error {
         match self {
             Self::Refused { refusal } => Some(*refusal),
             _ => None,
+        }
+    }
+
+    /// Whether nothing was changed because of a rule, or because another program held the lock.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused { .. } => true,
+            Self::Disk { source } => source.is_refusal(),
+            _ => false,
         }
     }
 }

@@ -4,6 +4,8 @@
 //! own header: its functions for a whole table compute where the backup belongs from the length of
 //! the disk, which is wrong on every disk that is larger than the image it was made from.
 
+mod made;
+
 use std::collections::BTreeMap;
 use std::io::{Seek, SeekFrom};
 
@@ -13,9 +15,9 @@ use snafu::{OptionExt, ResultExt, Snafu, ensure};
 use super::header::Header;
 use super::image::{Image, Region};
 use crate::device::BlockDevice;
-use crate::gpt::{AddressSnafu, ENTRY_SIZE, Fault, Geometry, PRIMARY_LBA, Side};
+use crate::gpt::{ENTRY_SIZE, Fault, Geometry, Side};
 use crate::guid::Guid;
-use crate::layout::Entry;
+use crate::layout::{ByteRange, Entry};
 
 /// Where the checksum of the header is in the header, and where that of the entries is.
 const CHECKSUMS: [std::ops::Range<usize>; 2] = [16..20, 88..92];
@@ -70,7 +72,15 @@ pub(super) struct TableCopy {
 pub(super) struct Unusable {
     pub(super) fault: Fault,
     /// The header, when only the entries are wrong.
-    pub(super) header: Option<Box<Header>>,
+    pub(super) remains: Option<Box<Remains>>,
+}
+
+/// The sound header of a copy that is to be made anew.
+#[derive(Clone, Debug)]
+pub(super) struct Remains {
+    pub(super) header: Header,
+    /// Its whole sector, of which nobody knows what follows the header.
+    sector: Vec<u8>,
 }
 
 impl TableCopy {
@@ -84,20 +94,21 @@ impl TableCopy {
     ) -> Result<Self, Unusable> {
         let lost = |fault| Unusable {
             fault,
-            header: None,
+            remains: None,
         };
         let sector = read(device, geometry.offset(lba), geometry.sector()).map_err(lost)?;
         let header = Header::parse(&sector.bytes, side, lba, geometry).map_err(lost)?;
         let length = geometry.entries_length(header.fields.number_of_partition_entries);
         let entries_at = geometry.offset(header.fields.partition_entry_lba);
-        let entries = read(device, entries_at, length);
-        entries
-            .and_then(|entries| {
-                Self::decode(side, header.clone(), Image::new(sector, entries), geometry)
-            })
+        let remains = Remains {
+            header: header.clone(),
+            sector: sector.bytes.clone(),
+        };
+        read(device, entries_at, length)
+            .and_then(|entries| Self::decode(side, header, Image::new(sector, entries), geometry))
             .map_err(|fault| Unusable {
                 fault,
-                header: Some(Box::new(header)),
+                remains: Some(Box::new(remains)),
             })
     }
 
@@ -153,17 +164,58 @@ impl TableCopy {
 
     /// The used entries, in the order of their numbers.
     pub(super) fn entries(&self, geometry: &Geometry) -> Vec<Entry> {
-        (1u32..)
-            .zip(&self.partitions)
-            .filter(|(_, partition)| partition.is_used())
+        self.entries_with(|partition| geometry.range(partition.starting_lba, partition.ending_lba))
+    }
+
+    /// The same, each with what it takes up of the disk, also when it ends beyond.
+    pub(super) fn extents(&self, geometry: &Geometry) -> Vec<Entry> {
+        self.entries_with(|partition| geometry.extent(partition.starting_lba, partition.ending_lba))
+    }
+
+    fn entries_with(&self, range: impl Fn(&GPTPartitionEntry) -> Option<ByteRange>) -> Vec<Entry> {
+        self.used()
             .map(|(number, partition)| Entry {
                 number,
                 type_guid: Guid(partition.partition_type_guid),
                 guid: Guid(partition.unique_partition_guid),
-                range: geometry.range(partition.starting_lba, partition.ending_lba),
+                range: range(partition),
                 attributes: partition.attribute_bits,
             })
             .collect()
+    }
+
+    fn used(&self) -> impl Iterator<Item = (u32, &GPTPartitionEntry)> {
+        (1u32..)
+            .zip(&self.partitions)
+            .filter(|(_, partition)| partition.is_used())
+    }
+
+    /// The last sector of each used entry, whether or not the disk has it.
+    pub(super) fn ends_of_partitions(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.used()
+            .map(|(number, partition)| (number, partition.ending_lba))
+    }
+
+    /// The bytes that partitions may have.
+    pub(super) fn usable(&self, geometry: &Geometry) -> Option<ByteRange> {
+        let fields = &self.header.fields;
+        geometry.range(fields.first_usable_lba, fields.last_usable_lba)
+    }
+
+    /// The sector of the backup header, by the word of this copy.
+    pub(super) const fn backup_lba(&self) -> u64 {
+        match self.side {
+            Side::Primary => self.header.fields.backup_lba,
+            Side::Backup => self.header.fields.primary_lba,
+        }
+    }
+
+    /// What would be left of this copy if its entries were lost.
+    pub(super) fn remains(&self) -> Remains {
+        Remains {
+            header: self.header.clone(),
+            sector: self.image.header.bytes.clone(),
+        }
     }
 
     /// The attribute bits of an entry that is used.
@@ -208,50 +260,6 @@ impl TableCopy {
             UnintendedSnafu { side: self.side }
         );
         Ok(rendered)
-    }
-
-    /// The copy that belongs on the other side, from this one.
-    ///
-    /// `remains` is the header that is there, if it is sound: then the entries go where it says.
-    /// Else they go where they usually are, after the primary header or before the backup header.
-    pub(super) fn twin(
-        &self,
-        remains: Option<&Header>,
-        geometry: &Geometry,
-    ) -> Result<Self, Error> {
-        let side = self.side.other();
-        let own = &self.header.fields;
-        let count = own.number_of_partition_entries;
-        let lba = own.backup_lba;
-        let usual = match side {
-            Side::Primary => PRIMARY_LBA.checked_add(1),
-            Side::Backup => lba.checked_sub(geometry.entries_sectors(count)),
-        };
-        let entries_lba = remains
-            .filter(|header| header.fields.number_of_partition_entries == count)
-            .map(|header| header.fields.partition_entry_lba)
-            .or(usual)
-            .context(AddressSnafu {
-                field: "entry array",
-                lba,
-            })
-            .context(UnsoundSnafu { side })?;
-
-        let mut fields = own.clone();
-        (fields.primary_lba, fields.backup_lba) = (own.backup_lba, own.primary_lba);
-        fields.partition_entry_lba = entries_lba;
-        let image = Image::new(
-            Region {
-                offset: geometry.offset(lba),
-                bytes: vec![0; geometry.sector()],
-            },
-            Region {
-                offset: geometry.offset(entries_lba),
-                // What follows the last entry in its sector comes along.
-                bytes: self.image.entries.bytes.clone(),
-            },
-        );
-        render(side, Header { fields }, &self.partitions, image, geometry)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use snafu::Snafu;
 
-use super::RenderError;
+use super::{RenderError, TailFault};
 use crate::gpt::{Fault, Side};
 
 /// Why a table could not be read or written.
@@ -44,6 +44,36 @@ pub enum Error {
     Stale {
         /// The disk.
         disk: String,
+    },
+    /// The backup is not in the last sector, and cannot be put there. Nothing was written: were the
+    /// power to go while the primary header is written, no loader would find the backup.
+    #[snafu(display(
+        "the backup partition table of {disk} is at sector {lba}, not at the end of the disk, and \
+         cannot be moved there: {source}"
+    ))]
+    BackupNotAtEnd {
+        /// The disk.
+        disk: String,
+        /// The sector of its header.
+        lba: u64,
+        /// Why it cannot be moved.
+        source: TailFault,
+    },
+    /// What was written before could not be made durable.
+    #[snafu(display("syncing {disk}"))]
+    Flush {
+        /// The disk.
+        disk: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A new protective MBR could not be written. Both copies of the table are sound.
+    #[snafu(display("writing the protective MBR of {disk}"))]
+    Mbr {
+        /// The disk.
+        disk: String,
+        /// The system's answer.
+        source: io::Error,
     },
     /// A sector could not be written. The other copy is sound.
     #[snafu(display("writing the {side} partition table of {disk} at offset {offset}"))]
@@ -104,6 +134,12 @@ impl Error {
                  the image, and set the bits anew",
             ),
             Self::Stale { .. } => Some("nothing was written; run the command again"),
+            Self::BackupNotAtEnd { .. } => Some(
+                "nothing was written; move it with `sgdisk -e DISK`, then run the command again",
+            ),
+            Self::Flush { .. } | Self::Mbr { .. } => {
+                Some("check the disk, then run the command again")
+            }
             Self::Render { .. } => Some("nothing was written; look at the table with `sgdisk -v`"),
             Self::Write { .. }
             | Self::Sync { .. }

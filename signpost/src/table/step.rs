@@ -31,6 +31,11 @@ pub(super) enum Extent {
 }
 
 impl Step {
+    /// Every sector of this copy.
+    pub(super) fn whole(copy: &TableCopy, geometry: &Geometry) -> Self {
+        Self::new(copy, copy.clone(), Extent::EverySector, geometry)
+    }
+
     pub(super) fn new(
         old: &TableCopy,
         new: TableCopy,

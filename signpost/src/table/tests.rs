@@ -2,5 +2,7 @@
 //! shares no code with the first.
 
 mod crash;
+mod grown;
+mod mbr;
 mod reading;
 mod writing;

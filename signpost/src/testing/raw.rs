@@ -12,6 +12,9 @@ pub(crate) const BOOT_A: u32 = 3;
 /// The entry of set B's boot partition in a built disk.
 pub(crate) const BOOT_B: u32 = 8;
 
+/// The entry of its private partition.
+pub(crate) const PRIVATE: u32 = 12;
+
 pub(crate) const SIDES: [Side; 2] = [Side::Primary, Side::Backup];
 
 /// The checksum of a table, one bit at a time.
@@ -46,6 +49,13 @@ pub(crate) fn small(sector: u32) -> DiskBuilder {
         .unit(UNIT)
         .root_mib(1)
         .sector_size(sector)
+}
+
+/// The image as it is after it was put onto a disk that is larger by so many bytes.
+pub(crate) fn grown(sector: u32, by: usize) -> Raw {
+    let mut raw = Raw::new(sector);
+    raw.bytes.resize(raw.bytes.len() + by, 0);
+    raw
 }
 
 impl Raw {

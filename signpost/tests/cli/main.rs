@@ -7,6 +7,7 @@
 
 mod image;
 mod repair;
+mod table;
 
 use std::fs;
 use std::process::Command;
@@ -272,8 +273,8 @@ fn damage_is_told_and_repaired_by_rewriting_the_table() {
     assert_eq!(ran.exit, 0);
     assert_eq!(
         ran.talk,
-        "signpost: the primary partition table is not in order: it has no signature; \
-         `signpost repair` repairs it\n"
+        "signpost: the primary partition table is not in order: it has no signature (the copy in the \
+         last sector is the only one); `signpost repair` repairs it\n"
     );
     let ran = image.run("rewrite-table --disk os.img");
     assert_eq!((ran.exit, ran.data.as_str()), (0, ""));
@@ -426,7 +427,7 @@ fn help_names_every_command_and_exit_code() {
         "repair",
         "rewrite-table",
         "select",
-        "Exit codes: 0 done, 1 failed, 2 wrong usage, 4 refused",
+        "Exit codes: 0 done, 1 failed, 2 wrong usage, 4 refused or locked",
         "signpost status --disk os.img --active A",
     ] {
         assert!(ran.data.contains(word), "{word}");

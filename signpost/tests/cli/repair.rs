@@ -5,7 +5,15 @@ use signpost::testing::DiskBuilder;
 
 use crate::image::{Image, Ran, small};
 
-const NO_SIGNATURE: &str = "partition table is not in order: it has no signature";
+/// What is said of a copy that has no signature. The primary header also knows where the other copy is.
+fn no_signature(side: &str) -> String {
+    let only = match side {
+        "primary" => " (the copy in the last sector is the only one)",
+        _ => "",
+    };
+    format!("the {side} partition table is not in order: it has no signature{only}")
+}
+
 const BOTH_DAMAGED: &str = "\
 signpost: both partition tables of os.img are damaged: of the primary, the checksum of its header does \
 not match; of the backup, the checksum of its header does not match
@@ -48,7 +56,7 @@ fn a_damaged_copy_is_made_from_the_good_one_and_then_there_is_nothing_to_do() {
             let image = Image::of(&builder);
             let before = image.bytes();
             image.edit(|bytes| bytes[header..header + sector].fill(0));
-            let said = format!("signpost: the {side} {NO_SIGNATURE}; it is repaired\n");
+            let said = format!("signpost: {}; it is repaired\n", no_signature(side));
             assert_eq!(image.run("repair --disk os.img"), quiet(said));
             assert!(image.bytes() == before);
             let said = "signpost: both partition tables are in order; nothing was written\n";
@@ -68,6 +76,8 @@ fn the_answer_in_json_names_the_copy_and_what_was_wrong_with_it() {
         json!({
             "command": "repair",
             "changed": true,
+            "done": ["the backup partition table is not in order: the checksum of its header does \
+                      not match; it is repaired"],
             "repaired": "backup",
             "table_damage": "the backup partition table is not in order: the checksum of its \
                              header does not match"
@@ -78,6 +88,7 @@ fn the_answer_in_json_names_the_copy_and_what_was_wrong_with_it() {
         json!({
             "command": "repair",
             "changed": false,
+            "done": [],
             "repaired": null,
             "table_damage": null
         })
@@ -119,39 +130,64 @@ fn a_change_says_that_it_repaired_first() {
         let (side, header) = headers(&image, 512)[nth];
         image.edit(|bytes| bytes[header..header + 8].fill(0));
         let said = format!(
-            "signpost: the {side} {NO_SIGNATURE}; it is repaired\n\
+            "signpost: {}; it is repaired\n\
              signpost: set B: priority=0 tries_left=1 successful=false -> \
-             priority=2 tries_left=1 successful=false\n"
+             priority=2 tries_left=1 successful=false\n",
+            no_signature(side)
         );
         assert_eq!(image.change("A", "upgrade-to-inactive"), said);
         assert!(image.bytes() == Image::with(0x0101, 0x0012).bytes());
 
         image.edit(|bytes| bytes[header..header + 8].fill(0));
         let ran = image.run("select --consume-try --disk os.img");
-        let said = format!("signpost: the {side} {NO_SIGNATURE}; it is repaired\n");
+        let said = format!("signpost: {}; it is repaired\n", no_signature(side));
         assert_eq!((ran.data.as_str(), ran.talk), ("B\n", said));
         assert!(image.bytes() == Image::with(0x0101, 0x0002).bytes());
     }
 }
 
 #[test]
-fn what_changes_nothing_repairs_nothing_and_says_what_does() {
+fn looking_repairs_nothing_and_says_what_does() {
     let image = Image::factory();
     image.edit(|bytes| bytes[512..520].fill(0));
     let before = image.bytes();
-    let hint = format!("signpost: the primary {NO_SIGNATURE}; `signpost repair` repairs it\n");
-    for (words, rest) in [
-        ("clear-inactive --active A", "signpost: nothing to change\n"),
-        ("select", ""),
-        ("select --consume-try", ""),
-        ("status --active A", ""),
-    ] {
+    let hint = format!(
+        "signpost: {}; `signpost repair` repairs it\n",
+        no_signature("primary")
+    );
+    for words in ["select", "status --active A"] {
         let ran = image.run(&format!("{words} --disk os.img"));
-        assert_eq!(
-            (ran.exit, ran.talk),
-            (0, format!("{hint}{rest}")),
-            "{words}"
-        );
+        assert_eq!((ran.exit, ran.talk.as_str()), (0, hint.as_str()), "{words}");
     }
     assert!(image.bytes() == before);
+}
+
+#[test]
+fn what_is_refused_or_has_nothing_to_change_repairs_and_says_so() {
+    for (words, exit, rest) in [
+        (
+            "clear-inactive --active A",
+            0,
+            "signpost: nothing to change\n",
+        ),
+        ("select --consume-try", 0, ""),
+        (
+            "upgrade-to-inactive --active A",
+            4,
+            "signpost: the inactive set B has not been marked valid (priority=0 tries_left=0 \
+             successful=false)\nsignpost: verify what was written to the set, then give \
+             `mark-inactive-valid`\n",
+        ),
+    ] {
+        let image = Image::factory();
+        let before = image.bytes();
+        image.edit(|bytes| bytes[512..520].fill(0));
+        let said = format!(
+            "signpost: {}; it is repaired\n{rest}",
+            no_signature("primary")
+        );
+        let ran = image.run(&format!("{words} --disk os.img"));
+        assert_eq!((ran.exit, ran.talk), (exit, said), "{words}");
+        assert!(image.bytes() == before);
+    }
 }

@@ -5,7 +5,7 @@ use signpost::{Command, Force, Slot, SlotStore};
 use snafu::{ResultExt, ensure};
 
 use super::verify::{known_facts, verify_set};
-use super::{DamagedSnafu, Locked, RebootSnafu, SessionError, StoreSnafu};
+use super::{DamagedSnafu, Locked, RebootSnafu, SessionError, StoreSnafu, change_bits};
 use crate::env::Env;
 
 /// Lets the written set boot next, once, and returns it. Given again, it finds that done.
@@ -25,10 +25,7 @@ pub fn apply(env: &Env) -> Result<Slot, SessionError> {
 /// successful.
 pub fn revert(env: &Env) -> Result<Slot, SessionError> {
     let mut locked = Locked::take(env, "update-revert")?;
-    locked
-        .store
-        .run(Command::CancelUpgrade, &Force::No)
-        .context(StoreSnafu)?;
+    change_bits(&mut locked.store, Command::CancelUpgrade)?;
     Ok(locked.store.active())
 }
 
@@ -56,9 +53,7 @@ pub(super) fn arm(env: &Env, store: &mut SlotStore) -> Result<(), SessionError> 
         .map_err(|refusal| StoreError::Refused { refusal })
         .context(StoreSnafu)?;
     verify_if_stale(env, store, inactive)?;
-    store
-        .run(Command::UpgradeToInactive, &Force::No)
-        .context(StoreSnafu)?;
+    change_bits(store, Command::UpgradeToInactive)?;
     Ok(())
 }
 

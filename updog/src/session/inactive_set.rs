@@ -5,11 +5,11 @@
 //! images were read back from the disk can be marked valid.
 
 use semver::Version;
-use signpost::{Command, Force, InactivePartition, PartitionKind, Slot, SlotStore};
+use signpost::{Command, InactivePartition, PartitionKind, Slot, SlotStore};
 use snafu::ResultExt;
 use update_metadata::{ImageKind, RawImage, Update, Verity};
 
-use super::{FactsSnafu, ReadBackSnafu, SessionError, StoreSnafu, WriteSnafu};
+use super::{FactsSnafu, ReadBackSnafu, SessionError, StoreSnafu, WriteSnafu, change_bits};
 use crate::env::Env;
 use crate::event::Observer;
 use crate::image::read_back::{self, ReadBackError};
@@ -82,9 +82,7 @@ impl<'a> ClearedSet<'a> {
     /// Every failure and refusal of `clear-inactive`, and when a partition is in use. What can be
     /// known before the set is given up was looked at before.
     pub(super) fn clear(store: &'a mut SlotStore) -> Result<Self, SessionError> {
-        store
-            .run(Command::ClearInactive, &Force::No)
-            .context(StoreSnafu)?;
+        change_bits(store, Command::ClearInactive)?;
         let open = |kind| store.open_inactive(kind).context(StoreSnafu);
         let partitions = Partitions {
             boot: open(PartitionKind::Boot)?,
@@ -213,9 +211,7 @@ impl VerifiedSet<'_> {
             env.verified_now(),
         );
         env.facts().save(self.slot, &facts).context(FactsSnafu)?;
-        self.store
-            .run(Command::MarkInactiveValid, &Force::No)
-            .context(StoreSnafu)?;
+        change_bits(self.store, Command::MarkInactiveValid)?;
         Ok(())
     }
 }

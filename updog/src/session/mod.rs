@@ -20,8 +20,8 @@ mod prepare;
 mod verify;
 
 use semver::Version;
-use signpost::SlotStore;
 use signpost::store::Error as StoreError;
+use signpost::{Command, Force, SlotStore};
 use snafu::{ResultExt, Snafu};
 
 pub use self::activate::{apply, reboot, revert};
@@ -186,6 +186,15 @@ fn list(findings: &[Finding]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join("; ")
+}
+
+/// Changes the boot bits, and tells the log what was put right in the partition table first.
+fn change_bits(store: &mut SlotStore, command: Command) -> Result<signpost::Outcome, SessionError> {
+    let result = store.run(command, &Force::No);
+    for repaired in store.repaired() {
+        tracing::warn!("the partition table was not in order: {repaired}");
+    }
+    result.context(StoreSnafu)
 }
 
 /// The lock, and the disk as it is under it.

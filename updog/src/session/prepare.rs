@@ -1,6 +1,6 @@
 //! `prepare` and `update`: from the repository's offer to a set that may boot.
 
-use signpost::{BootAttributes, Command, Force, SlotStore};
+use signpost::{BootAttributes, Command, SlotStore};
 use snafu::{ResultExt, ensure};
 use update_metadata::{Decision, ImageKind, MANIFEST_TARGET, Update, UpdateDirection};
 
@@ -10,7 +10,7 @@ use super::inactive_set::{ClearedSet, ImageTargets, partition_kind};
 use super::verify::{known_facts, verify_set};
 use super::{
     CacheSnafu, DoesNotFitSnafu, FactsSnafu, InconsistentSnafu, Locked, MigrationSnafu,
-    NotYetGoodSnafu, RepositorySnafu, SessionError, StoreSnafu,
+    NotYetGoodSnafu, RepositorySnafu, SessionError, StoreSnafu, change_bits,
 };
 use crate::env::Env;
 use crate::event::{Event, Step};
@@ -152,7 +152,7 @@ fn write(
 /// meanwhile; one that does not know the lock may have.
 fn clear_again(store: &mut SlotStore) {
     let slot = store.inactive();
-    match store.run(Command::ClearInactive, &Force::No) {
+    match change_bits(store, Command::ClearInactive) {
         Ok(outcome) if outcome.changed => {
             tracing::warn!("another program armed set {slot} while it was written; cleared again");
         }

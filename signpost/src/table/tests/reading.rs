@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 
@@ -306,6 +307,7 @@ fn a_foreign_entry_without_a_place_on_the_disk_is_nobodys_business() {
 struct BadSectors {
     device: MemoryDevice,
     bad: Range<u64>,
+    healed: AtomicBool,
 }
 
 impl BlockDevice for BadSectors {
@@ -317,20 +319,22 @@ impl BlockDevice for BadSectors {
     }
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let end = offset + u64::try_from(buf.len()).unwrap();
-        if offset < self.bad.end && self.bad.start < end {
+        let healed = self.healed.load(Ordering::Relaxed);
+        if !healed && offset < self.bad.end && self.bad.start < end {
             return Err(io::Error::other("medium error"));
         }
         self.device.read_at(offset, buf)
     }
     fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        // Writing heals a sector, and the tests write all of them or none.
+        self.healed.store(true, Ordering::Relaxed);
         self.device.write_at(offset, buf)
     }
     fn sync(&self) -> io::Result<()> {
         self.device.sync()
     }
     fn read_back_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        // Writing has healed the sector.
-        self.device.read_back_at(offset, buf)
+        self.read_at(offset, buf)
     }
     fn name(&self) -> String {
         "bad".to_owned()
@@ -346,9 +350,12 @@ fn an_unreadable_copy_is_a_damaged_copy_and_is_written_anew() {
             let device = Arc::new(BadSectors {
                 device: raw.device(),
                 bad,
+                healed: AtomicBool::new(false),
             });
             let mut table = Table::read(&*device).unwrap();
-            let Damage { side: found, fault } = table.damage().unwrap().clone();
+            let Damage {
+                side: found, fault, ..
+            } = table.damage().unwrap().clone();
             assert!(matches!(fault, Fault::Unreadable { .. }), "{fault}");
             assert_eq!(found, side);
             table.set_attributes(BOOT_B, 0x0010 << 48).unwrap();
@@ -361,11 +368,30 @@ fn an_unreadable_copy_is_a_damaged_copy_and_is_written_anew() {
 }
 
 #[test]
+fn an_unreadable_sector_0_is_a_lost_protective_mbr_and_is_written_anew() {
+    let raw = Raw::new(512);
+    let device = BadSectors {
+        device: raw.device(),
+        bad: 0..512,
+        healed: AtomicBool::new(false),
+    };
+    let mut table = Table::read(&device).unwrap();
+    assert!(matches!(
+        table.mbr_fault(),
+        Some(MbrFault::Unreadable { .. })
+    ));
+    assert_eq!(table.damage(), None);
+    assert_eq!(table.write(&device).unwrap(), Written::Changed);
+    assert!(device.device.to_bytes() == raw.bytes);
+}
+
+#[test]
 fn a_disk_that_cannot_be_read_at_all_is_damaged_and_not_empty() {
     let device = MemoryDevice::new(vec![0; 1 << 20], 512);
     let device = BadSectors {
         device,
         bad: 0..1 << 20,
+        healed: AtomicBool::new(false),
     };
     let error = Table::read(&device).unwrap_err();
     assert!(matches!(error, Error::BothDamaged { .. }), "{error}");
