@@ -140,6 +140,8 @@ impl Tour {
         );
         self.updog(&["update"])?;
         self.signpost(&["status"])?;
+        say("Until the reboot, and after it, every byte can be checked again without a network:");
+        self.updog(&["verify"])?;
         self.boot()?;
         say("It came up well, so the host says so. Until then one reset would bring 1.0.0 back.");
         self.signpost(&["mark-successful-boot"])
