@@ -10,3 +10,4 @@ pub mod power_cut;
 pub mod programs;
 pub mod publisher;
 pub mod server;
+pub mod tables;

@@ -1,0 +1,7 @@
+//! Tables on sectors of 512 bytes.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| updog_fuzz::run(data, 512));
