@@ -11,6 +11,13 @@ use super::{Damage, Origin, Table, Twin};
 use crate::device::BlockDevice;
 use crate::gpt::{Fault, Geometry, MbrFault, PRIMARY_LBA, Side, check_mbr};
 
+/// Entries that GRUB wants room for; it takes a copy with less for no copy at all.
+const MIN_GRUB_ENTRIES: u32 = 128;
+
+fn is_read_by_grub(copy: &TableCopy) -> bool {
+    copy.entry_count() >= MIN_GRUB_ENTRIES
+}
+
 /// What a disk looks like under one sector size.
 enum Attempt {
     Table(Box<Table>),
@@ -26,7 +33,7 @@ impl Table {
     ///
     /// It is looked for in sectors of the device's own size, and in the other size if neither copy
     /// has a signature there. When both copies are sound and differ, the primary counts, as it does
-    /// for the boot loader. When one copy is damaged or unreadable, the other one counts. Either is
+    /// for the boot loader: unless it has too few entries for GRUB, which then boots from the backup. When one copy is damaged or unreadable, the other one counts. Either is
     /// reported by [`damage`](Self::damage) and put right by the next write.
     ///
     /// # Errors
@@ -131,11 +138,17 @@ impl Table {
                 (primary, Twin::Sound(backup))
             }
             (Ok(primary), Ok(backup)) => {
-                let differs = Unusable {
+                let differs = |copy: &TableCopy| Unusable {
                     fault: Fault::Differs,
-                    remains: Some(Box::new(backup.remains())),
+                    remains: Some(Box::new(copy.remains())),
                 };
-                (primary, broken(Side::Backup, differs, false))
+                if is_read_by_grub(&backup) && !is_read_by_grub(&primary) {
+                    let differs = differs(&primary);
+                    (backup, broken(Side::Primary, differs, false))
+                } else {
+                    let differs = differs(&backup);
+                    (primary, broken(Side::Backup, differs, false))
+                }
             }
             (Ok(primary), Err(backup)) => (primary, broken(Side::Backup, backup, false)),
             (Err(primary), Ok(backup)) => (backup, broken(Side::Primary, primary, unconfirmed)),

@@ -83,11 +83,6 @@ impl Facts {
         }
     }
 
-    /// TEMPORARY
-    pub fn few(&self) -> bool {
-        self.trusted.entries.1.len() < 16384
-    }
-
     /// Nothing was written.
     pub fn assert_untouched(&self, disk: &Journal, by: &str) {
         let written = disk.written_since(self.writes);

@@ -81,7 +81,7 @@ impl TableCopy {
         self.made(&place, Some(&self.remains()), geometry)
     }
 
-    const fn entry_count(&self) -> u32 {
+    pub(in crate::table) const fn entry_count(&self) -> u32 {
         self.header.fields.number_of_partition_entries
     }
 
