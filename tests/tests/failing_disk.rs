@@ -1,4 +1,5 @@
-//! Disks that fail: an error at every single operation, no space, bytes that are not kept. Nothing
+//! Disks that fail: an error at every single operation, no space, short writes, bytes that are not
+//! kept. Nothing
 //! becomes valid that is not whole on the disk, and the same command finishes once the disk works.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -78,7 +79,11 @@ impl BlockDevice for FailingDisk {
     }
 
     fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
-        self.operation()?;
+        if let Err(error) = self.operation() {
+            // A write that fails may have been a short one.
+            self.memory.write_at(offset, &buf[..buf.len() / 2])?;
+            return Err(error);
+        }
         let forgets = self.forgets.lock().unwrap().clone();
         let mut kept = buf.to_vec();
         for (at, byte) in (offset..).zip(&mut kept) {

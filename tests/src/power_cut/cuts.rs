@@ -119,7 +119,8 @@ fn torn(
             let mut block = before.clone();
             let first = index / BLOCK_SECTORS * BLOCK_SECTORS;
             for neighbour in first..first + BLOCK_SECTORS {
-                if (neighbour + 1).saturating_mul(SECTOR as u64) <= disk.len() {
+                let sector = u64::try_from(SECTOR).expect("512");
+                if (neighbour + 1).saturating_mul(sector) <= disk.len() {
                     let broken = match broken {
                         Sector::Unreadable => Sector::Unreadable,
                         Sector::Data(_) => random.garbage(),
