@@ -59,16 +59,18 @@ fn the_first_bad_block_of_each_image_is_named_with_partition_and_offset() {
     let disk = host.disk().display().to_string();
     let place = |kind| format!("{disk}@{}", host.offset("B", kind));
     for (kind, offset, expected) in [
-        ("root", 0, "from block 0 on, at offset 0"),
-        ("root", 4095, "from block 0 on, at offset 0"),
-        ("root", 40 * 4096 + 7, "from block 40 on, at offset 163840"),
+        ("root", 0, "from block 0 on, at offset 0 "),
+        ("root", 4095, "from block 0 on, at offset 0 "),
+        ("root", 40 * 4096 + 7, "from block 40 on, at offset 163840 "),
         (
             "root",
             63 * 4096 + 4095,
-            "from block 63 on, at offset 258048",
+            "from block 63 on, at offset 258048 ",
         ),
-        ("hash", 4096, "from block 1 on, at offset 4096"),
-        ("boot", 100, "its SHA-256 is"),
+        ("hash", 20, "from block 0 on, at offset 0 "),
+        ("hash", 4096, "from block 1 on, at offset 4096 "),
+        ("boot", 100, "from block 0 on, at offset 0 "),
+        ("boot", 3 * 4096 + 1, "from block 3 on, at offset 12288 "),
     ] {
         flip(&host, "B", kind, offset);
         let ran = host.updog(&["verify"]).expect(1);
@@ -85,6 +87,51 @@ fn the_first_bad_block_of_each_image_is_named_with_partition_and_offset() {
     // Behind the images nothing is signed.
     flip(&host, "B", "root", 64 * 4096);
     host.updog(&["verify"]).done();
+}
+
+#[test]
+fn damage_of_all_three_images_at_once_is_told_as_far_as_it_can_be_known() {
+    let (host, ..) = prepared();
+    flip(&host, "B", "boot", 2 * 4096);
+    flip(&host, "B", "root", 9 * 4096);
+    // The only block of the tree, which would tell the root image's blocks apart.
+    flip(&host, "B", "hash", 4096 + 100);
+    let report = host.updog(&["verify", "--json"]).expect(1).json();
+    let findings: Vec<_> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding.as_str().unwrap())
+        .collect();
+    for (finding, expected) in findings.iter().zip([
+        "from block 1 on, at offset 4096 ",
+        "in one of the blocks 0 to 63, from offset 0 on ",
+        "from block 2 on, at offset 8192 ",
+    ]) {
+        assert!(finding.contains(expected), "{finding}");
+    }
+    assert_eq!(findings.len(), 3, "{findings:?}");
+    // With the hash image whole again the block is known.
+    flip(&host, "B", "hash", 4096 + 100);
+    let ran = host.updog(&["verify"]).expect(1);
+    assert!(ran.stdout.contains("from block 9 on"), "{}", ran.stdout);
+}
+
+#[test]
+fn the_blocks_of_a_factory_boot_image_are_known_once_it_was_verified() {
+    let (host, ..) = prepared();
+    let flip = || flip(&host, "A", "boot", 4096);
+    flip();
+    let unknown = host.updog(&["verify", "--set", "A"]).expect(1).stdout;
+    assert!(unknown.contains("its SHA-256 is"), "{unknown}");
+    flip();
+    host.updog(&["verify", "--set", "A"]).done();
+    flip();
+    let known = host.updog(&["verify", "--set", "A"]).expect(1).stdout;
+    assert!(
+        known.contains("from block 1 on, at offset 4096 "),
+        "{known}"
+    );
 }
 
 #[test]

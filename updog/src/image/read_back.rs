@@ -68,13 +68,15 @@ pub enum ReadBackError {
     },
 }
 
-/// Compares the image in `partition` with what was written.
+/// Compares the image in `partition` with what was written. `take` sees every byte that is on the
+/// disk, before it is known whether it is right.
 ///
 /// # Errors
 /// [`ReadBackError::Read`] and [`ReadBackError::OtherBytes`].
 pub fn verify(
     written: &Written,
     partition: &InactivePartition,
+    mut take: impl FnMut(&[u8]),
     observer: &dyn Observer,
 ) -> Result<(), ReadBackError> {
     let kind = written.kind;
@@ -92,6 +94,7 @@ pub fn verify(
             offset,
         })?;
         hasher.update(&*bytes);
+        take(bytes);
         offset = offset.saturating_add(u64::try_from(length).unwrap_or(left));
         observer.observe(&Event::Progress {
             done: offset,

@@ -111,7 +111,7 @@ fn an_image_of_exactly_the_partition_fits_and_one_byte_more_does_not() {
     let length = usize::try_from(boot.len()).unwrap();
     let written = put(ImageKind::Boot, &content(length), &boot, None).unwrap();
     assert_eq!(written.length, boot.len());
-    read_back::verify(&written, &boot, &Unobserved).unwrap();
+    read_back::verify(&written, &boot, |_| {}, &Unobserved).unwrap();
 
     let before = device.memory.to_bytes();
     let error = put(ImageKind::Boot, &content(length + 1), &boot, None).unwrap_err();
@@ -175,7 +175,7 @@ fn a_device_that_keeps_other_bytes_than_were_written_is_found_out() {
     let device = FaultyDevice::new();
     let root = partition(&device, PartitionKind::Root);
     let written = put(ImageKind::Root, &content(2 * MIB + 10), &root, None).unwrap();
-    read_back::verify(&written, &root, &Unobserved).unwrap();
+    read_back::verify(&written, &root, |_| {}, &Unobserved).unwrap();
     // The root partition of set B, found by what was written to it.
     let start = {
         let bytes = device.memory.to_bytes();
@@ -189,7 +189,7 @@ fn a_device_that_keeps_other_bytes_than_were_written_is_found_out() {
         device
             .lie_at
             .store(u64::try_from(start + at).unwrap(), Ordering::SeqCst);
-        let error = read_back::verify(&written, &root, &Unobserved).unwrap_err();
+        let error = read_back::verify(&written, &root, |_| {}, &Unobserved).unwrap_err();
         assert!(
             matches!(error, ReadBackError::OtherBytes { .. }),
             "{at}: {error}"
@@ -200,7 +200,7 @@ fn a_device_that_keeps_other_bytes_than_were_written_is_found_out() {
         u64::try_from(start + 2 * MIB + 10).unwrap(),
         Ordering::SeqCst,
     );
-    read_back::verify(&written, &root, &Unobserved).unwrap();
+    read_back::verify(&written, &root, |_| {}, &Unobserved).unwrap();
 }
 
 #[test]

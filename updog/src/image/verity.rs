@@ -238,10 +238,10 @@ impl Geometry {
         Ok(())
     }
 
-    /// The root hash, if `top` is the tree's one top block, or the one data block of an image that
-    /// has no more.
-    pub fn hash_of_top(&self, top: &[u8]) -> Digest {
-        Digest::from(self.hash(top))
+    /// The hash of a data or hash block: the root hash, if it is the tree's one top block, or the
+    /// one data block of an image that has no more.
+    pub fn hash_of_block(&self, block: &[u8]) -> Digest {
+        Digest::from(self.hash(block))
     }
 
     /// `salt || block`, hashed.

@@ -16,7 +16,7 @@ use crate::image::read_back::{self, ReadBackError};
 use crate::image::verity::{Tree, TreeBuilder};
 use crate::image::write::{self, Written};
 use crate::repository::{SignedTarget, UpdateRepository};
-use crate::sets::{ImageFacts, SetFacts};
+use crate::sets::{BlockDigests, BlockHasher, ImageFacts, SetFacts};
 
 /// The three partitions of the inactive set, open for writing.
 #[derive(Debug)]
@@ -63,6 +63,7 @@ pub(super) struct VerifiedSet<'a> {
     slot: Slot,
     verity: Verity,
     images: ImageFacts,
+    boot_blocks: Option<BlockDigests>,
 }
 
 /// The partition that an image goes to.
@@ -168,11 +169,17 @@ impl<'a> WrittenSet<'a> {
         observer: &dyn Observer,
     ) -> Result<VerifiedSet<'a>, SessionError> {
         let Partitions { boot, root, hash } = &self.cleared.partitions;
+        let mut boot_blocks = BlockHasher::new(self.boot.length);
+        let take = |bytes: &[u8]| {
+            if let Some(blocks) = &mut boot_blocks {
+                blocks.update(bytes);
+            }
+        };
         let verify = || {
-            read_back::verify(&self.hash, hash, observer)?;
+            read_back::verify(&self.hash, hash, |_| {}, observer)?;
             read_back::verify_tree(&self.tree, &self.hash, hash, update.verity.as_ref())?;
-            read_back::verify(&self.root, root, observer)?;
-            read_back::verify(&self.boot, boot, observer)
+            read_back::verify(&self.root, root, |_| {}, observer)?;
+            read_back::verify(&self.boot, boot, take, observer)
         };
         verify().context(ReadBackSnafu {
             version: self.version,
@@ -190,6 +197,7 @@ impl<'a> WrittenSet<'a> {
                 root: facts(&self.root),
                 hash: facts(&self.hash),
             },
+            boot_blocks: boot_blocks.map(BlockHasher::finish),
             store: self.cleared.store,
         })
     }
@@ -208,6 +216,7 @@ impl VerifiedSet<'_> {
             update.version.clone(),
             self.verity,
             self.images,
+            self.boot_blocks,
             env.verified_now(),
         );
         env.facts().save(self.slot, &facts).context(FactsSnafu)?;

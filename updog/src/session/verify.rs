@@ -68,11 +68,12 @@ pub(super) fn verify_set(
     slot: Slot,
     mut facts: SetFacts,
 ) -> Result<Vec<Finding>, SessionError> {
-    let findings =
+    let verdict =
         sets::verify(store, slot, &facts, env.observer.as_ref()).context(VerifySnafu { slot })?;
-    if findings.is_empty() {
+    if verdict.findings.is_empty() {
+        facts.boot_blocks = verdict.boot_blocks;
         facts.verified = env.verified_now();
         env.facts().save(slot, &facts).context(FactsSnafu)?;
     }
-    Ok(findings)
+    Ok(verdict.findings)
 }

@@ -12,6 +12,7 @@ use snafu::{ResultExt, Snafu};
 use tempfile::NamedTempFile;
 use update_metadata::{ImageKind, RawImage, Verity};
 
+use super::blocks::BlockDigests;
 use crate::durable::{self, ReplaceError};
 
 /// The version of the record's form. A newer engine's record is not read, and goes only with the
@@ -34,6 +35,9 @@ pub struct SetFacts {
     pub verity: Verity,
     /// The decoded images.
     pub images: ImageFacts,
+    /// The blocks of the boot image, which has no tree; taken when it was last found to be good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_blocks: Option<BlockDigests>,
     /// The last time that every byte was read and compared.
     pub verified: Verified,
 }
@@ -77,6 +81,7 @@ impl SetFacts {
         version: Version,
         verity: Verity,
         images: ImageFacts,
+        boot_blocks: Option<BlockDigests>,
         verified: Verified,
     ) -> Self {
         Self {
@@ -86,6 +91,7 @@ impl SetFacts {
             version,
             verity,
             images,
+            boot_blocks,
             verified,
         }
     }
@@ -228,6 +234,10 @@ mod tests {
                 root: image,
                 hash: image,
             },
+            Some(BlockDigests {
+                block_size: 4096,
+                sha256: vec![Digest::from([1; 32])],
+            }),
             Verified {
                 at: "2031-03-01T01:00:00Z".parse().unwrap(),
                 boot_id: "boot".into(),
@@ -246,6 +256,23 @@ mod tests {
         store.forget(Slot::A).unwrap();
         store.forget(Slot::A).unwrap();
         assert_eq!(store.load(Slot::A).unwrap(), None);
+    }
+
+    #[test]
+    fn a_record_without_the_boot_images_blocks_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut json = serde_json::to_value(facts()).unwrap();
+        json.as_object_mut().unwrap().remove("boot_blocks").unwrap();
+        fs::create_dir(dir.path().join("sets")).unwrap();
+        fs::write(dir.path().join("sets/A.json"), json.to_string()).unwrap();
+        let loaded = FactsStore::new(dir.path()).load(Slot::A).unwrap();
+        assert_eq!(
+            loaded,
+            Some(SetFacts {
+                boot_blocks: None,
+                ..facts()
+            })
+        );
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub fn root_hash(store: &SlotStore, slot: Slot) -> Result<Option<Digest>, Identi
     };
     let mut top = vec![0; usize::try_from(length).expect("at most 65,536: checked")];
     read(&device, offset, &mut top)?;
-    Ok(Some(geometry.hash_of_top(&top)))
+    Ok(Some(geometry.hash_of_block(&top)))
 }
 
 fn read(device: &dyn BlockDevice, offset: u64, buf: &mut [u8]) -> Result<(), IdentityError> {

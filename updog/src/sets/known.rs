@@ -79,6 +79,7 @@ fn from_manifests(dir: &Path, root_hash: Digest) -> Option<SetFacts> {
                             root: images.root,
                             hash: images.hash,
                         },
+                        None,
                         Verified {
                             at: DateTime::UNIX_EPOCH,
                             boot_id: String::new(),

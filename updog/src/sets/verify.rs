@@ -1,8 +1,9 @@
 //! A whole set against its facts, without a network: every byte is read from the disk.
 //!
 //! The root image is hashed block by block into a tree. If the tree's root hash is the signed one,
-//! every block is good; if not, the leaves of the hash image, once that is known to be the signed
-//! one, tell the first block that is not.
+//! every block is good; if not, [`tree_damage`] finds the first block that is not, in the root image
+//! and in the hash image. The boot image has no tree: the digests that were recorded when it was
+//! last good tell its first bad block.
 
 use std::io;
 
@@ -11,11 +12,15 @@ use signpost::{BlockDevice, PartitionKind, Slot, SlotStore};
 use snafu::{ResultExt, Snafu, ensure};
 use update_metadata::{Digest, ImageKind, RawImage};
 
+use super::blocks::{BlockDigests, BlockHasher};
 use super::facts::SetFacts;
+use super::tree_damage::{self, DataDamage};
 use crate::event::{Event, Observer, Step};
 use crate::image::verity::{Geometry, Tree, TreeBuilder, VerityError};
 
 const CHUNK_BYTES: usize = 1 << 20;
+/// A page: what the kernel reads at least.
+const SMALL_READ_BYTES: usize = 4096;
 
 /// Why a set could not be verified at all. It says nothing about the set.
 #[derive(Debug, Snafu)]
@@ -55,14 +60,29 @@ pub enum Finding {
     },
     /// The first block that is not the signed one.
     #[snafu(display(
-        "the {kind} image on {partition} is not what was signed from block {block} \
-                     on, at offset {offset}"
+        "the {kind} image on {partition} is not what was signed from block {block} on, at offset \
+         {offset} (blocks of {block_size} bytes)"
     ))]
     Block {
         kind: ImageKind,
         partition: String,
         block: u64,
         offset: u64,
+        block_size: u32,
+    },
+    /// The first block of the root image that is not the signed one is one of these; the hashes
+    /// that would tell which are damaged too.
+    #[snafu(display(
+        "the root image on {partition} is not what was signed in one of the blocks {first} to \
+         {last}, from offset {offset} on (blocks of {block_size} bytes); the hash image is damaged \
+         where it would tell which"
+    ))]
+    Blocks {
+        partition: String,
+        first: u64,
+        last: u64,
+        offset: u64,
+        block_size: u32,
     },
     /// The image is not the signed one, and nothing tells where.
     #[snafu(display(
@@ -77,8 +97,16 @@ pub enum Finding {
     },
 }
 
-/// Reads the whole of `slot` and compares it with `facts`. Empty when every byte is right;
-/// otherwise the first thing that is wrong with each image.
+/// What verifying a set found.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The first thing that is wrong with each image; none when every byte is right.
+    pub findings: Vec<Finding>,
+    /// The boot image's blocks as they are, where it could be read.
+    pub boot_blocks: Option<BlockDigests>,
+}
+
+/// Reads the whole of `slot` and compares it with `facts`.
 ///
 /// # Errors
 /// When a partition cannot be opened.
@@ -87,7 +115,7 @@ pub fn verify(
     slot: Slot,
     facts: &SetFacts,
     observer: &dyn Observer,
-) -> Result<Vec<Finding>, VerifyError> {
+) -> Result<Verdict, VerifyError> {
     let open = |kind, partition| {
         store
             .open_partition(slot, partition)
@@ -98,56 +126,109 @@ pub fn verify(
     let hash = open(ImageKind::Hash, PartitionKind::Hash)?;
     let geometry = Geometry::of(&facts.verity).context(FactsSnafu { slot })?;
 
-    let hash_image = check_digest(ImageKind::Hash, &hash, &facts.images.hash, observer);
-    let tree = hash_root(&root, geometry, observer)
-        .map(|tree| (tree.root_hash() == facts.verity.root_hash, tree));
-    let boot_image = check_digest(ImageKind::Boot, &boot, &facts.images.boot, observer);
-
     let mut findings = Vec::new();
-    match (hash_image, tree) {
-        (Ok(()), Ok((true, _))) => {}
-        // The root image is good, so its tree is what the hash image should be.
-        (Err(finding), Ok((true, tree))) => {
-            findings
-                .push(first_other_block(ImageKind::Hash, &tree, &hash, &hash).unwrap_or(finding));
-        }
-        // The hash image is good, so its leaves are what the blocks should hash to.
-        (Ok(()), Ok((false, tree))) => {
-            findings.extend(first_other_block(ImageKind::Root, &tree, &hash, &root));
-        }
-        (Err(finding), Ok((false, tree))) => {
-            findings.push(finding);
-            findings.push(Finding::Image {
-                kind: ImageKind::Root,
-                partition: root.name(),
-                found: tree.root_hash(),
-                signed: facts.verity.root_hash,
+    let signed = &facts.images.hash;
+    let hash_image = check_digest(ImageKind::Hash, &hash, signed, |_| {}, observer);
+    match (hash_image, hash_root(&root, geometry, observer)) {
+        (Ok(()), Ok(tree)) if tree.root_hash() == facts.verity.root_hash => {}
+        (hash_image, Ok(tree)) => {
+            let damage = tree_damage::find(&tree, facts.verity.root_hash, |block, buf| {
+                let offset = block.saturating_mul(u64::from(tree.geometry().hash_block_size));
+                hash.read_back_at(offset, buf)
             });
+            if let Err(finding) = hash_image {
+                let block = damage
+                    .hash
+                    .or_else(|| is_superblock(&hash, signed, tree.geometry()).then_some(0));
+                let size = tree.geometry().hash_block_size;
+                findings.push(match block {
+                    Some(block) => bad_block(ImageKind::Hash, hash.name(), block, size),
+                    None => finding,
+                });
+            }
+            let size = tree.geometry().data_block_size;
+            findings.extend(damage.data.map(|data| bad_data(root.name(), data, size)));
         }
         (hash_image, Err(finding)) => {
             findings.extend(hash_image.err());
             findings.push(finding);
         }
     }
-    findings.extend(boot_image.err());
-    Ok(findings)
+
+    let signed = &facts.images.boot;
+    let mut blocks = BlockHasher::new(signed.length);
+    let take = |bytes: &[u8]| {
+        if let Some(blocks) = &mut blocks {
+            blocks.update(bytes);
+        }
+    };
+    let boot_image = check_digest(ImageKind::Boot, &boot, signed, take, observer);
+    let boot_blocks = blocks.map(BlockHasher::finish);
+    if let Err(finding) = boot_image {
+        let known = facts.boot_blocks.as_ref().zip(boot_blocks.as_ref());
+        let block = known.and_then(|(signed, found)| {
+            let block = signed.first_other(found)?;
+            Some(bad_block(
+                ImageKind::Boot,
+                boot.name(),
+                block,
+                signed.block_size,
+            ))
+        });
+        findings.push(match (&finding, block) {
+            (Finding::Image { .. }, Some(block)) => block,
+            _ => finding,
+        });
+    }
+    Ok(Verdict {
+        findings,
+        boot_blocks,
+    })
 }
 
-/// Whether the image's SHA-256 is the signed one.
+fn bad_block(kind: ImageKind, partition: String, block: u64, block_size: u32) -> Finding {
+    Finding::Block {
+        kind,
+        partition,
+        block,
+        offset: block.saturating_mul(u64::from(block_size)),
+        block_size,
+    }
+}
+
+fn bad_data(partition: String, DataDamage { first, last }: DataDamage, block_size: u32) -> Finding {
+    if first == last {
+        return bad_block(ImageKind::Root, partition, first, block_size);
+    }
+    Finding::Blocks {
+        partition,
+        first,
+        last,
+        offset: first.saturating_mul(u64::from(block_size)),
+        block_size,
+    }
+}
+
+/// Whether the damage of a hash image whose tree is whole must be in the superblock's block: it
+/// has nothing else.
+fn is_superblock(hash: &dyn BlockDevice, signed: &RawImage, geometry: &Geometry) -> bool {
+    signed.length == geometry.hash_length() && hash.len() >= signed.length
+}
+
+/// Whether the image's SHA-256 is the signed one. `take` sees every byte.
 fn check_digest(
     kind: ImageKind,
     device: &dyn BlockDevice,
     signed: &RawImage,
+    mut take: impl FnMut(&[u8]),
     observer: &dyn Observer,
 ) -> Result<(), Finding> {
     let mut hasher = Sha256::new();
-    read_image(
-        kind,
-        device,
-        signed.length,
-        |bytes| hasher.update(bytes),
-        observer,
-    )?;
+    let both = |bytes: &[u8]| {
+        hasher.update(bytes);
+        take(bytes);
+    };
+    read_image(kind, device, signed.length, both, observer)?;
     let found = Digest::from(<[u8; 32]>::from(hasher.finalize()));
     let (partition, signed) = (device.name(), signed.sha256);
     ensure!(
@@ -215,67 +296,32 @@ fn read_image(
     Ok(())
 }
 
-/// The first place where the hash image on the disk and `tree` disagree: for [`ImageKind::Hash`]
-/// the block of the hash image itself, for [`ImageKind::Root`] the data block whose leaf it is.
-fn first_other_block(
-    kind: ImageKind,
-    tree: &Tree,
-    hash: &dyn BlockDevice,
-    blamed: &dyn BlockDevice,
-) -> Option<Finding> {
-    let geometry = tree.geometry();
-    let block_length = usize::try_from(geometry.hash_block_size).ok()?;
-    let mut on_disk = vec![0; block_length];
-    let mut hash_block = 1_u64;
-    let mut leaf = 0_u64;
-    let levels = tree.levels_from_top().count();
-    for (depth, level) in tree.levels_from_top().enumerate() {
-        for block in level.chunks_exact(block_length) {
-            let offset = hash_block.checked_mul(u64::from(geometry.hash_block_size))?;
-            if let Err(finding) = read(ImageKind::Hash, hash, offset, &mut on_disk) {
-                return Some(finding);
-            }
-            let at = |block: u64, size: u32| Finding::Block {
-                kind,
-                partition: blamed.name(),
-                block,
-                offset: block.saturating_mul(u64::from(size)),
-            };
-            if kind == ImageKind::Hash && on_disk != block {
-                return Some(at(hash_block, geometry.hash_block_size));
-            }
-            if kind == ImageKind::Root && depth + 1 == levels {
-                for (found, signed) in block.chunks_exact(32).zip(on_disk.chunks_exact(32)) {
-                    if found != signed {
-                        return Some(at(leaf, geometry.data_block_size));
-                    }
-                    leaf += 1;
-                }
-            }
-            hash_block += 1;
-        }
-    }
-    // A single data block has no leaf: it is all there is.
-    (kind == ImageKind::Root).then(|| Finding::Block {
-        kind,
-        partition: blamed.name(),
-        block: 0,
-        offset: 0,
-    })
-}
-
+/// Fills `buf` from `offset`. Where that fails, smaller reads tell where the disk fails first.
 fn read(
     kind: ImageKind,
     device: &dyn BlockDevice,
     offset: u64,
     buf: &mut [u8],
 ) -> Result<(), Finding> {
-    device
-        .read_back_at(offset, buf)
-        .map_err(|error: io::Error| Finding::Unreadable {
-            kind,
-            partition: device.name(),
-            offset,
-            why: error.to_string(),
-        })
+    let unreadable = |offset, error: io::Error| Finding::Unreadable {
+        kind,
+        partition: device.name(),
+        offset,
+        why: error.to_string(),
+    };
+    let Err(error) = device.read_back_at(offset, buf) else {
+        return Ok(());
+    };
+    let mut at = offset;
+    for piece in buf.chunks_mut(SMALL_READ_BYTES) {
+        device
+            .read_back_at(at, piece)
+            .map_err(|error| unreadable(at, error))?;
+        at = at.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+    }
+    tracing::warn!(
+        "{} could be read at offset {offset} only in small pieces: {error}",
+        device.name()
+    );
+    Ok(())
 }
