@@ -220,8 +220,8 @@ fn a_flipped_bit_anywhere_in_the_metadata_is_refused() {
     world.works_again();
 }
 
-#[test]
-fn an_older_repository_is_refused_also_by_a_later_run() {
+/// A host that has seen the release of 1.1.0, and the timestamp from before it.
+fn host_that_saw_a_newer_state() -> (Publisher, Server, Host, Vec<u8>) {
     let publisher = Publisher::new();
     let old = publisher.release("1.0.0");
     let server = Server::start(&publisher.repo());
@@ -229,8 +229,39 @@ fn an_older_repository_is_refused_also_by_a_later_run() {
     let before = fs::read(publisher.metadata().join("timestamp.json")).unwrap();
     publisher.release("1.1.0");
     host.updog(&["check-update"]).done();
+    (publisher, server, host, before)
+}
+
+#[test]
+fn an_edge_that_has_not_caught_up_is_asked_again_past_the_caches() {
+    let (_publisher, server, host, before) = host_that_saw_a_newer_state();
     server.fault("timestamp.json", Fault::Replace(before), 1);
-    host.updog(&["update"]).expect(1).says("timestamp");
+    let ran = host.updog(&["update"]).done();
+    assert!(!ran.stderr.contains("stale mirror"), "{}", ran.stderr);
+    assert_eq!(host.bits(), ARMED);
+}
+
+#[test]
+fn a_stale_mirror_is_no_error_and_the_trusted_state_stays_in_use() {
+    let (_publisher, server, host, before) = host_that_saw_a_newer_state();
+    server.fault("timestamp.json", Fault::Replace(before), 2);
+    host.updog(&["update"])
+        .done()
+        .says("stale mirror")
+        .says("1.1.0 boots next");
+    assert_eq!(host.bits(), ARMED);
+}
+
+#[test]
+fn an_older_repository_is_refused_also_when_the_kept_metadata_are_lost() {
+    let (_publisher, server, host, before) = host_that_saw_a_newer_state();
+    for name in ["timestamp.json", "snapshot.json", "targets.json"] {
+        fs::remove_file(host.path("state/tuf").join(name)).unwrap();
+    }
+    server.fault("timestamp.json", Fault::Replace(before), 2);
+    host.updog(&["update"])
+        .expect(1)
+        .says("but this host has verified version");
     assert_eq!(host.bits(), [[1, 0, 1], [0, 0, 0]]);
     host.updog(&["update"]).done();
     assert_eq!(host.bits(), ARMED);

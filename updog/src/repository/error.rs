@@ -1,8 +1,10 @@
 //! Why there is nothing to trust, or a target cannot be had; said once, and without secrets.
 
 use std::error::Error;
+use std::path::PathBuf;
 
 use snafu::Snafu;
+use tough::schema::RoleType;
 use update_metadata::{MANIFEST_TARGET, ManifestError};
 use url::Url;
 
@@ -36,15 +38,63 @@ pub enum RepositoryError {
     },
     /// Signed metadata are too old. A mirror that is frozen, or a clock that is wrong.
     #[snafu(display(
-        "the {role} metadata of {} expired at {expired}; it is {now} here. Check this host's clock; \
-         if it is right, the mirror is stale or the publisher late",
-        shown(url)
+        "the {role} metadata of {} expired at {expired}; it is {now} here. {}",
+        shown(url), after_expiry(*is_stale)
     ))]
     Expired {
-        role: &'static str,
+        role: RoleType,
         url: Url,
         expired: String,
         now: String,
+        is_stale: bool,
+    },
+    /// Signed metadata are older than what was verified before.
+    #[snafu(display(
+        "{} offers version {found} of {role}, but this host has verified version {seen} already. \
+         The mirror is stale, or somebody plays back an old state. If the publisher started anew \
+         with the same keys, remove {}", shown(url), folder.display()
+    ))]
+    RolledBack {
+        role: RoleType,
+        url: Url,
+        found: u64,
+        seen: u64,
+        folder: PathBuf,
+    },
+    /// One key could stand for two in a threshold.
+    #[snafu(display(
+        "root {version} of {} has one key under two ids, {first} and {second}; the publisher has to \
+         sign a root without one of them",
+        shown(url)
+    ))]
+    EqualKeys {
+        url: Url,
+        version: u64,
+        first: String,
+        second: String,
+    },
+    /// A root has a key that cannot be read, which makes all of it unreadable.
+    #[snafu(display(
+        "root {version} of {} has a key of the kind {kind} ({id}), which this version cannot read; \
+         known are ed25519, rsa/rsassa-pss-sha256 and ecdsa/ecdsa-sha2-nistp256",
+        shown(url)
+    ))]
+    UnknownKey {
+        url: Url,
+        version: u64,
+        kind: String,
+        id: String,
+    },
+    /// The repository delegates targets to other roles, and one of these does not verify.
+    #[snafu(display(
+        "the repository {} delegates targets to other roles, all of which must verify before any \
+         target can be read",
+        shown(url)
+    ))]
+    Delegations {
+        url: Url,
+        #[snafu(source(from(tough::error::Error, ToughError::from)))]
+        source: ToughError,
     },
     /// tough accepted a file whose bytes did not pass through our transport.
     #[snafu(display("the verified {name} was not recorded"))]
@@ -87,6 +137,15 @@ impl RepositoryError {
             self,
             Self::Runtime { .. } | Self::Client { .. } | Self::Scratch { .. } | Self::Trust { .. }
         )
+    }
+}
+
+/// What to look at when metadata are expired.
+fn after_expiry(is_stale: bool) -> &'static str {
+    if is_stale {
+        "The mirror is stale: what it serves is older still"
+    } else {
+        "Check this host's clock; if it is right, the mirror is stale or the publisher late"
     }
 }
 

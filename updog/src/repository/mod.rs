@@ -1,50 +1,44 @@
 //! A signed repository, as a host sees it: refreshed, verified, and read from.
 //!
-//! tough verifies, our transport fetches, [`trust`] remembers. tough works on a scratch folder that
-//! is seeded with what was trusted last time, with its own expiry checks off: expiry is judged
-//! here, role by role in the order of the TUF specification (5.3 to 5.6), at the one time that a
-//! run has. What passes is kept file by file in that order, root first and before its expiry is
-//! judged, so that a host can always follow a key rotation.
+//! tough verifies, our transport fetches, [`trust`] remembers, and `refresh` brings them together.
 //!
 //! The outside of this module is blocking; the runtime that drives the network stays inside.
 
 pub mod cache;
 mod error;
+mod known_state;
+mod known_transport;
 pub mod pace;
+mod refresh;
+mod root_keys;
 mod target;
 pub mod transport;
 pub mod trust;
+mod versions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
-use jiff::Timestamp as JiffTimestamp;
 use snafu::{OptionExt, ResultExt, ensure};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-use tough::schema::{RoleType, Root, Signed};
-use tough::{
-    ExpirationEnforcement, IntoVec as _, Limits, Repository, RepositoryLoader, TargetName,
-    Transport as _,
-};
+use tough::schema::{Root, Signed};
+use tough::{IntoVec as _, Limits, Repository, TargetName, Transport as _};
 use update_metadata::{Digest, MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest};
 use url::Url;
 
 use self::error::{
-    ClientSnafu, ExpiredSnafu, ManifestSnafu, NoTargetSnafu, NotRecordedSnafu, ReadTargetSnafu,
-    RefreshSnafu, RuntimeSnafu, ScratchSnafu, TargetDigestSnafu, TargetNameSnafu,
-    TargetTooLargeSnafu, TrustSnafu, shown,
+    ClientSnafu, ManifestSnafu, NoTargetSnafu, ReadTargetSnafu, RuntimeSnafu, TargetDigestSnafu,
+    TargetNameSnafu, TargetTooLargeSnafu, shown,
 };
 pub use self::error::{RepositoryError, ToughError};
 pub use self::target::{SignedTarget, TargetReader};
 use self::transport::RepositoryTransport;
 pub use self::trust::{TrustError, TrustStore, TrustedRoot};
 
-/// Roots that are followed in one run. Each is a file fetched and two thresholds of signatures.
-const MAX_ROOT_UPDATES: u64 = 1024;
 const TARGET_CHUNKS_AHEAD: usize = 16;
 
 /// Which repository, how it is reached and what is trusted of it.
@@ -87,6 +81,7 @@ pub struct UpdateRepository {
     transport: RepositoryTransport,
     repository: Arc<Repository>,
     metadata: VerifiedMetadata,
+    is_stale: bool,
     settings: RepositorySettings,
 }
 
@@ -115,60 +110,31 @@ impl UpdateRepository {
         settings: RepositorySettings,
         now: DateTime<Utc>,
     ) -> Result<Self, RepositoryError> {
-        let url = settings.metadata_base_url.clone();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .context(RuntimeSnafu)?;
-        let transport =
-            RepositoryTransport::new(&settings).context(ClientSnafu { url: url.clone() })?;
+        let transport = RepositoryTransport::new(&settings).with_context(|_| ClientSnafu {
+            url: settings.metadata_base_url.clone(),
+        })?;
         for (key, value) in &settings.query {
             transport.add_query(key, value);
         }
-        let trust = TrustStore::open(&settings.trust_dir).context(TrustSnafu)?;
-        let start = trust
-            .newest_root(&settings.trusted_root)
-            .context(TrustSnafu)?;
-        let scratch = tempfile::tempdir().context(ScratchSnafu)?;
-        trust.seed(scratch.path()).context(TrustSnafu)?;
-
-        let loaded = runtime.block_on(
-            RepositoryLoader::new(
-                &start.bytes,
-                settings.metadata_base_url.clone(),
-                settings.targets_base_url.clone(),
-            )
-            .transport(transport.clone())
-            .limits(Limits { max_root_updates: MAX_ROOT_UPDATES, ..Limits::default() })
-            .datastore(scratch.path())
-            // Judged below, at the run's own time. tough would look at the clock again for every
-            // target, and fail a run whose clock is set back while it downloads.
-            .expiration_enforcement(ExpirationEnforcement::Unsafe)
-            .load(),
-        );
-        // The new roots count even when a later role failed.
-        let root = accepted_root(&start, scratch.path(), &transport)?;
-        {
-            let writer = trust.writer().context(TrustSnafu)?;
-            // Keys that are no longer trusted may have signed versions too high to be reached
-            // again (specification 5.3.11). First, so that a cut between the two forgets no less.
-            if rotates(&start.root, &root.newest.root) {
-                writer.forget_versions().context(TrustSnafu)?;
-            }
-            for (version, bytes) in &root.chain {
-                writer.keep_root(*version, bytes).context(TrustSnafu)?;
-            }
-        }
-        let repository = loaded.context(RefreshSnafu { url })?;
-        let metadata = keep_in_order(&repository, root.newest, &transport, &trust, &settings, now)?;
+        let refreshed = runtime.block_on(refresh::refresh(&settings, &transport, now))?;
         Ok(Self {
             runtime,
             transport,
-            repository: Arc::new(repository),
-            metadata,
+            repository: Arc::new(refreshed.repository),
+            metadata: refreshed.metadata,
+            is_stale: refreshed.is_stale,
             settings,
         })
+    }
+
+    /// Whether the server had only an older state than the trusted one, which is therefore in use.
+    pub fn is_stale(&self) -> bool {
+        self.is_stale
     }
 
     /// Sends `key=value` with every request from now on.
@@ -305,113 +271,4 @@ impl UpdateRepository {
             .or_else(|| cached().and_then(usable))
             .or_else(|| fetched().and_then(usable))
     }
-}
-
-/// Whether the keys of timestamp or snapshot are others in `new`, as tough sees it.
-fn rotates(old: &Signed<Root>, new: &Signed<Root>) -> bool {
-    [RoleType::Timestamp, RoleType::Snapshot]
-        .into_iter()
-        .any(|role| old.signed.keys(role).ne(new.signed.keys(role)))
-}
-
-/// What tough accepted of the root chain.
-struct AcceptedRoot {
-    newest: TrustedRoot,
-    /// The new ones, oldest first.
-    chain: Vec<(u64, Vec<u8>)>,
-}
-
-fn accepted_root(
-    start: &TrustedRoot,
-    scratch: &Path,
-    transport: &RepositoryTransport,
-) -> Result<AcceptedRoot, RepositoryError> {
-    let mut accepted = AcceptedRoot {
-        newest: start.clone(),
-        chain: Vec::new(),
-    };
-    let first = start.root.signed.version.get();
-    // tough writes each accepted root here, in its own form; only its version is of use.
-    let Some(last) = std::fs::read(scratch.join("root.json"))
-        .ok()
-        .and_then(|bytes| serde_json::from_slice::<Signed<Root>>(&bytes).ok())
-        .map(|root| root.signed.version.get())
-    else {
-        return Ok(accepted);
-    };
-    for version in first.saturating_add(1)..=last {
-        let name = format!("{version}.root.json");
-        let bytes = transport
-            .received(&name)
-            .context(NotRecordedSnafu { name: &name })?;
-        let root = serde_json::from_slice(&bytes)
-            .ok()
-            .context(NotRecordedSnafu { name })?;
-        accepted.chain.push((version, bytes.clone()));
-        accepted.newest = TrustedRoot { root, bytes };
-    }
-    Ok(accepted)
-}
-
-/// Judges the expiry of each role at `now`, in order, and keeps each that passes.
-fn keep_in_order(
-    repository: &Repository,
-    root: TrustedRoot,
-    transport: &RepositoryTransport,
-    trust: &TrustStore,
-    settings: &RepositorySettings,
-    now: DateTime<Utc>,
-) -> Result<VerifiedMetadata, RepositoryError> {
-    let judge = |role: &'static str, expires: JiffTimestamp| {
-        let at = JiffTimestamp::from_second(now.timestamp()).unwrap_or(JiffTimestamp::MAX);
-        ensure!(
-            at < expires,
-            ExpiredSnafu {
-                role,
-                url: settings.metadata_base_url.clone(),
-                expired: expires.to_string(),
-                now: now.to_rfc3339_opts(SecondsFormat::Secs, true)
-            }
-        );
-        Ok(())
-    };
-    let received = |name: String| {
-        let bytes = transport
-            .received(&name)
-            .context(NotRecordedSnafu { name: &name })?;
-        Ok((name, bytes))
-    };
-    let versioned = |version: u64, role: &str| {
-        if repository.root().signed.consistent_snapshot {
-            format!("{version}.{role}.json")
-        } else {
-            format!("{role}.json")
-        }
-    };
-    let timestamp = &repository.timestamp().signed;
-    let snapshot = &repository.snapshot().signed;
-    let targets = &repository.targets().signed;
-    let metadata = VerifiedMetadata {
-        timestamp: received("timestamp.json".to_owned())?.1,
-        snapshot: received(versioned(snapshot.version.get(), "snapshot"))?,
-        targets: received(versioned(targets.version.get(), "targets"))?,
-        root,
-    };
-    judge("root", repository.root().signed.expires)?;
-    let writer = trust.writer().context(TrustSnafu)?;
-    // A faster run may have kept newer metadata; ours still count for this run.
-    let overtaken = writer.is_overtaken(&metadata.root.root, timestamp.version.get());
-    for (role, expires, bytes) in [
-        ("timestamp", timestamp.expires, &metadata.timestamp),
-        ("snapshot", snapshot.expires, &metadata.snapshot.1),
-        ("targets", targets.expires, &metadata.targets.1),
-    ] {
-        judge(role, expires)?;
-        if !overtaken {
-            writer
-                .keep(&format!("{role}.json"), bytes)
-                .context(TrustSnafu)?;
-        }
-    }
-    Ok(metadata)
 }

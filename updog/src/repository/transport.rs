@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_RANGE, ETAG, IF_RANGE};
+use reqwest::header::{HeaderMap, HeaderValue, LAST_MODIFIED, PRAGMA, RANGE};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, redirect};
 use snafu::{OptionExt, ResultExt, Snafu};
 use tokio::io::AsyncReadExt as _;
@@ -124,6 +125,7 @@ struct Shared {
     client: Client,
     metadata_base_url: Url,
     outage_timeout: Duration,
+    bypasses_caches: AtomicBool,
     /// Sent with every HTTP request, sorted by key; a key may occur twice.
     query: Mutex<BTreeSet<(String, String)>>,
     /// Metadata files by name, exactly as received.
@@ -150,6 +152,7 @@ impl RepositoryTransport {
                 client: client.context(ClientSnafu)?,
                 metadata_base_url: settings.metadata_base_url.clone(),
                 outage_timeout: settings.outage_timeout,
+                bypasses_caches: AtomicBool::new(false),
                 query: Mutex::default(),
                 record: Mutex::default(),
             }),
@@ -159,6 +162,11 @@ impl RepositoryTransport {
     /// Sends `key=value` with every request from now on.
     pub fn add_query(&self, key: &str, value: &str) {
         lock(&self.shared.query).insert((key.to_owned(), value.to_owned()));
+    }
+
+    /// Asks every cache on the way for what the server itself has, from now on.
+    pub fn bypass_caches(&self) {
+        self.shared.bypasses_caches.store(true, Ordering::Relaxed);
     }
 
     /// The metadata file `name` as it was received last. It may not have been accepted since.
@@ -376,6 +384,12 @@ impl Shared {
             .client
             .get(url.clone())
             .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if self.bypasses_caches.load(Ordering::Relaxed) {
+            let no_cache = HeaderValue::from_static("no-cache");
+            request = request
+                .header(CACHE_CONTROL, no_cache.clone())
+                .header(PRAGMA, no_cache);
+        }
         if let (true, Some(validator)) = (offset > 0, &body.validator) {
             request = request
                 .header(RANGE, format!("bytes={offset}-"))
@@ -486,7 +500,7 @@ fn length_of(bytes: &Bytes) -> u64 {
 }
 
 /// A panic elsewhere leaves both maps whole: every change is one insertion.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

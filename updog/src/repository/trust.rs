@@ -15,10 +15,15 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use snafu::{ResultExt, Snafu};
-use tough::schema::{Root, Signed, Timestamp};
+use tough::schema::{Root, Signed};
 
+use super::known_state::KeptFiles;
 use super::transport::MAX_METADATA_BYTES;
+use super::versions::{SeenVersions, Versions};
 use crate::durable::{self, ReplaceError};
+
+/// How far the repository has come.
+const VERSIONS: &str = "versions.json";
 
 /// Why the trusted state cannot be read or written.
 #[derive(Debug, Snafu)]
@@ -43,15 +48,12 @@ pub enum TrustError {
     /// The folder cannot be made.
     #[snafu(display("making the folder {}", path.display()))]
     MakeFolder { path: PathBuf, source: io::Error },
-    /// A kept file cannot be copied to where tough looks for it.
-    #[snafu(display("writing {}", path.display()))]
-    Seed { path: PathBuf, source: io::Error },
+    /// A kept file cannot be read.
+    #[snafu(display("reading {}", path.display()))]
+    Read { path: PathBuf, source: io::Error },
     /// Another run keeps the folder locked, or it cannot be locked.
     #[snafu(display("locking {}", path.display()))]
     Lock { path: PathBuf, source: io::Error },
-    /// A file cannot be removed.
-    #[snafu(display("removing {}", path.display()))]
-    Forget { path: PathBuf, source: io::Error },
     /// A file cannot be replaced.
     #[snafu(display("keeping verified metadata"))]
     Keep { source: ReplaceError },
@@ -133,32 +135,65 @@ impl TrustStore {
         root.map(|root| TrustedRoot { root, bytes })
     }
 
-    /// Puts the kept timestamp and snapshot where tough looks for what it trusted last time.
+    /// What the last run kept, unverified.
     ///
     /// A file that is not what was kept (the disk has decayed) cannot protect any more; the log
     /// says so, and the run goes on: nobody has to come and clean up.
     ///
     /// # Errors
-    /// [`TrustError::Seed`] for one that cannot be read. A missing one is a first run.
-    pub fn seed(&self, scratch: &Path) -> Result<(), TrustError> {
-        for name in ["timestamp.json", "snapshot.json"] {
+    /// [`TrustError::Read`] for one that cannot be read. A missing one is a first run.
+    pub(super) fn files(&self) -> Result<KeptFiles, TrustError> {
+        let read = |name: &str| {
             let path = self.dir.join(name);
             match read_bounded(&path) {
-                Ok(bytes) => {
-                    if serde_json::from_slice::<serde_json::Value>(&bytes).is_err() {
-                        tracing::warn!(
-                            "{} is damaged: this run cannot tell whether the repository went back \
-                             to an older state",
-                            path.display()
-                        );
-                    }
-                    fs::write(scratch.join(name), bytes).context(SeedSnafu { path })?;
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(source) => return Err(source).context(SeedSnafu { path }),
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(source) => Err(source).context(ReadSnafu { path }),
             }
+        };
+        let json = |name: &str| {
+            let bytes = read(name)?;
+            if let Some(bytes) = &bytes
+                && serde_json::from_slice::<serde_json::Value>(bytes).is_err()
+            {
+                tracing::warn!("{} is damaged and not used", self.dir.join(name).display());
+                return Ok(None);
+            }
+            Ok(bytes)
+        };
+        Ok(KeptFiles {
+            timestamp: json("timestamp.json")?,
+            snapshot: json("snapshot.json")?,
+            targets: json("targets.json")?,
+            versions: match self.versions()? {
+                SeenVersions::Known(versions) => Some(versions),
+                SeenVersions::None | SeenVersions::Newer => None,
+            },
+        })
+    }
+
+    /// The versions that were seen.
+    fn versions(&self) -> Result<SeenVersions, TrustError> {
+        let path = self.dir.join(VERSIONS);
+        let bytes = match read_bounded(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(SeenVersions::None),
+            Err(source) => return Err(source).context(ReadSnafu { path }),
+        };
+        let seen = SeenVersions::from_slice(&bytes);
+        match seen {
+            SeenVersions::Known(_) => {}
+            SeenVersions::Newer => tracing::warn!(
+                "{} was written by a newer version and is not used",
+                path.display()
+            ),
+            SeenVersions::None => tracing::warn!(
+                "{} is damaged: this run cannot tell whether the repository went back to an older \
+                 state than the kept metadata show",
+                path.display()
+            ),
         }
-        Ok(())
+        Ok(seen)
     }
 
     /// The kept root of `version`, unverified.
@@ -209,40 +244,32 @@ impl TrustWriter<'_> {
         durable::replace(&self.store.root_path(version), bytes).context(KeepSnafu)
     }
 
-    /// Keeps the role file `name`, such as `timestamp.json`.
+    /// Keeps the role file `name`, such as `timestamp.json`, if it is not what is kept already.
     ///
     /// # Errors
     /// [`TrustError::Keep`].
     pub fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), TrustError> {
-        durable::replace(&self.store.dir.join(name), bytes).context(KeepSnafu)
+        let path = self.store.dir.join(name);
+        if read_bounded(&path).is_ok_and(|kept| kept == bytes) {
+            return Ok(());
+        }
+        durable::replace(&path, bytes).context(KeepSnafu)
     }
 
-    /// Forgets the kept timestamp and snapshot: their versions bind no more.
+    /// The versions that were seen up to now, by any run.
     ///
     /// # Errors
-    /// [`TrustError::Forget`].
-    pub fn forget_versions(&self) -> Result<(), TrustError> {
-        for name in ["timestamp.json", "snapshot.json"] {
-            let path = self.store.dir.join(name);
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != ErrorKind::NotFound => {
-                    return Err(source).context(ForgetSnafu { path });
-                }
-                _ => {}
-            }
-        }
-        durable::sync_dir(&self.store.dir).context(ForgetSnafu {
-            path: &self.store.dir,
-        })
+    /// [`TrustError::Read`].
+    pub(super) fn versions(&self) -> Result<SeenVersions, TrustError> {
+        self.store.versions()
     }
 
-    /// Whether a faster run kept a newer timestamp, signed under `root`, than `version`.
-    pub fn is_overtaken(&self, root: &Signed<Root>, version: u64) -> bool {
-        read_bounded(&self.store.dir.join("timestamp.json"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<Signed<Timestamp>>(&bytes).ok())
-            .filter(|kept| root.signed.verify_role(kept).is_ok())
-            .is_some_and(|kept| kept.signed.version.get() > version)
+    /// Keeps the versions that were seen. Comes before the file that brings a new one.
+    ///
+    /// # Errors
+    /// [`TrustError::Keep`].
+    pub(super) fn keep_versions(&self, versions: &Versions) -> Result<(), TrustError> {
+        self.keep(VERSIONS, &versions.to_vec())
     }
 }
 
