@@ -117,7 +117,7 @@ impl Site {
             path("migrations"),
             path("lock"),
         );
-        let config = Config::parse(&text, Path::new("updog.toml"), || Ok(String::new()));
+        let config = Config::parse(&text, Path::new("updog.toml"));
         Env {
             config: config.expect("a configuration"),
             now: self.now,

@@ -3,11 +3,15 @@
 //!
 //! Everything goes through the real programs, real files and real sockets.
 
+pub mod client;
+pub mod foreign;
 pub mod host;
 pub mod in_process;
 pub mod oracle;
 pub mod power_cut;
 pub mod programs;
+pub mod proxy;
 pub mod publisher;
 pub mod server;
 pub mod tables;
+pub mod tls;

@@ -3,7 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Set by `tests/run`: a file that gets one line for each skipped test.
@@ -58,6 +58,37 @@ pub fn has_loop_devices(test: &str) -> bool {
         skip(test, "root with loop devices");
     }
     usable
+}
+
+/// A file system of a few pages, in memory.
+#[derive(Debug)]
+pub struct SmallFileSystem(PathBuf);
+
+/// Mounts one of `bytes` bytes on the new folder `dir`; `None` after noting that `test` is skipped
+/// where that cannot be done.
+///
+/// # Panics
+/// When the folder cannot be made or the note not be written.
+pub fn small_file_system(test: &str, dir: &Path, bytes: u64) -> Option<SmallFileSystem> {
+    std::fs::create_dir(dir).expect("a new folder");
+    let size = format!("size={bytes}");
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+        .arg(dir)
+        .output();
+    if mount.is_ok_and(|output| output.status.success()) {
+        Some(SmallFileSystem(dir.to_owned()))
+    } else {
+        skip(test, "root that may mount");
+        None
+    }
+}
+
+impl Drop for SmallFileSystem {
+    fn drop(&mut self) {
+        // What is left of it goes with the machine's mounts; a test cannot do more.
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
 }
 
 /// Notes that `test` did not run for want of `what`.

@@ -1,12 +1,15 @@
 //! A web server for a folder, on loopback, that can be told to misbehave.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
@@ -20,7 +23,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// What a server does wrong with one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +47,16 @@ pub enum Fault {
     LieAboutRange,
     /// Sends the client elsewhere.
     Redirect(String),
+    /// Continues with the same part of this other file, whatever `If-Range` says.
+    ContinueAs(Vec<u8>),
+    /// Sends this many bytes of the body, then nothing more on an open connection.
+    StallAfter(usize),
+    /// Takes the request and never answers.
+    Silence,
+    /// Sends a byte every few milliseconds.
+    Drip,
+    /// Does not say how long the file is, and sends this over and over.
+    Endless(Vec<u8>),
 }
 
 /// A request that came.
@@ -52,6 +68,8 @@ pub struct Seen {
     pub query: String,
     /// The value of the `Range` header.
     pub range: Option<String>,
+    /// All headers, by name in lower case.
+    pub headers: BTreeMap<String, String>,
 }
 
 /// Called when a request comes, before it is answered.
@@ -68,6 +86,7 @@ struct State {
 /// A running server. It ends with the process.
 pub struct Server {
     address: SocketAddr,
+    scheme: &'static str,
     state: Arc<Mutex<State>>,
 }
 
@@ -77,6 +96,19 @@ impl Server {
     /// # Panics
     /// When no socket can be had.
     pub fn start(folder: &Path) -> Self {
+        Self::start_with(folder, None)
+    }
+
+    /// The same over TLS.
+    ///
+    /// # Panics
+    /// When no socket can be had.
+    pub fn start_tls(folder: &Path, tls: ServerConfig) -> Self {
+        Self::start_with(folder, Some(TlsAcceptor::from(Arc::new(tls))))
+    }
+
+    fn start_with(folder: &Path, tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let state = Arc::new(Mutex::new(State::default()));
         let (folder, shared) = (folder.to_owned(), state.clone());
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -96,15 +128,17 @@ impl Server {
                         continue;
                     };
                     let (folder, state) = (folder.clone(), shared.clone());
+                    let tls = tls.clone();
                     tokio::spawn(async move {
-                        let service = service_fn(move |request| {
-                            let answer = answer(&folder, &state, &request);
-                            async move { Ok::<_, Infallible>(answer) }
-                        });
-                        // Ends with an error when a fault dropped the connection.
-                        let _ = http1::Builder::new()
-                            .serve_connection(TokioIo::new(socket), service)
-                            .await;
+                        match tls {
+                            None => serve(socket, folder, state).await,
+                            // A client that does not trust us, or is not trusted, goes away.
+                            Some(tls) => {
+                                if let Ok(socket) = tls.accept(socket).await {
+                                    serve(socket, folder, state).await;
+                                }
+                            }
+                        }
                     });
                 }
             });
@@ -112,12 +146,21 @@ impl Server {
         let address = receiver
             .recv()
             .expect("the server's thread sends its address");
-        Self { address, state }
+        Self {
+            address,
+            scheme,
+            state,
+        }
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or `https`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The next `times` requests whose path contains `part` meet `fault`.
@@ -142,7 +185,32 @@ impl Server {
 
 type Body = BoxBody<Bytes, io::Error>;
 
-fn answer(folder: &Path, state: &Mutex<State>, request: &Request<Incoming>) -> Response<Body> {
+async fn serve(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    folder: PathBuf,
+    state: Arc<Mutex<State>>,
+) {
+    let service = service_fn(move |request| {
+        let answer = answer(&folder, &state, &request);
+        async move {
+            Ok::<_, Infallible>(match answer {
+                Some(answer) => answer,
+                None => pending().await,
+            })
+        }
+    });
+    // Ends with an error when a fault dropped the connection.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(socket), service)
+        .await;
+}
+
+/// The answer, if there is to be one.
+fn answer(
+    folder: &Path,
+    state: &Mutex<State>,
+    request: &Request<Incoming>,
+) -> Option<Response<Body>> {
     let header = |name| {
         request
             .headers()
@@ -152,11 +220,7 @@ fn answer(folder: &Path, state: &Mutex<State>, request: &Request<Incoming>) -> R
     let path = request.uri().path().to_owned();
     let fault = {
         let mut state = lock(state);
-        state.seen.push(Seen {
-            path: path.clone(),
-            query: request.uri().query().unwrap_or_default().to_owned(),
-            range: header(RANGE).map(str::to_owned),
-        });
+        state.seen.push(seen(request));
         let hit = state
             .faults
             .iter_mut()
@@ -178,18 +242,25 @@ fn answer(folder: &Path, state: &Mutex<State>, request: &Request<Incoming>) -> R
         hook();
     }
     let Some(mut content) = read(folder, &path) else {
-        return status(404);
+        return Some(status(404));
     };
     match &fault {
-        Some(Fault::Status(code)) => return status(*code),
-        Some(Fault::RefuseRange(code)) if header(RANGE).is_some() => return status(*code),
+        Some(Fault::Silence) => return None,
+        Some(Fault::Status(code)) => return Some(status(*code)),
+        Some(Fault::RefuseRange(code)) if header(RANGE).is_some() => return Some(status(*code)),
         Some(Fault::Redirect(url)) => {
             let mut response = status(302);
             response
                 .headers_mut()
                 .insert(LOCATION, url.parse().expect("a URL is a header value"));
-            return response;
+            return Some(response);
         }
+        Some(Fault::Endless(bytes)) => {
+            let bytes = Bytes::copy_from_slice(bytes);
+            let frames = stream::repeat_with(move || Ok(Frame::data(bytes.clone())));
+            return Some(Response::new(BoxBody::new(StreamBody::new(frames))));
+        }
+        Some(Fault::ContinueAs(other)) if header(RANGE).is_some() => content.clone_from(other),
         Some(Fault::Replace(other)) => content.clone_from(other),
         Some(Fault::Append(more)) => content.extend_from_slice(more),
         _ => {}
@@ -199,7 +270,10 @@ fn answer(folder: &Path, state: &Mutex<State>, request: &Request<Incoming>) -> R
         hex::encode(&<sha2::Sha256 as sha2::Digest>::digest(&content)[..8])
     );
     let start = header(RANGE)
-        .filter(|_| header(IF_RANGE).is_none_or(|wanted| wanted == tag))
+        .filter(|_| {
+            matches!(fault, Some(Fault::ContinueAs(_)))
+                || header(IF_RANGE).is_none_or(|wanted| wanted == tag)
+        })
         .filter(|_| fault != Some(Fault::IgnoreRange))
         .and_then(|range| {
             range
@@ -226,9 +300,32 @@ fn answer(folder: &Path, state: &Mutex<State>, request: &Request<Incoming>) -> R
             format!("bytes {told}-{}/{length}", length - 1),
         );
     }
-    let body = match fault {
+    let body = body(fault.as_ref(), part);
+    Some(response.body(body).expect("all headers are valid"))
+}
+
+fn seen(request: &Request<Incoming>) -> Seen {
+    let headers: BTreeMap<_, _> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            (name.as_str().to_owned(), value.into_owned())
+        })
+        .collect();
+    Seen {
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().unwrap_or_default().to_owned(),
+        range: headers.get(RANGE.as_str()).cloned(),
+        headers,
+    }
+}
+
+/// `part`, or as much of it as the fault lets through.
+fn body(fault: Option<&Fault>, part: Vec<u8>) -> Body {
+    match fault {
         Some(Fault::DropAfter(bytes)) => {
-            let first = Bytes::copy_from_slice(&part[..bytes.min(part.len())]);
+            let first = Bytes::copy_from_slice(&part[..(*bytes).min(part.len())]);
             // What was not flushed is lost with the connection, and a body that has to wait is
             // flushed.
             let dropped = stream::once(async {
@@ -238,9 +335,20 @@ fn answer(folder: &Path, state: &Mutex<State>, request: &Request<Incoming>) -> R
             let sent = stream::iter([Ok(Frame::data(first))]);
             BoxBody::new(StreamBody::new(Box::pin(sent.chain(dropped))))
         }
+        Some(Fault::StallAfter(bytes)) => {
+            let first = Bytes::copy_from_slice(&part[..(*bytes).min(part.len())]);
+            let sent = stream::iter([Ok(Frame::data(first))]);
+            BoxBody::new(StreamBody::new(sent.chain(stream::pending())))
+        }
+        Some(Fault::Drip) => {
+            let bytes = stream::iter(part).then(|byte| async move {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                Ok(Frame::data(Bytes::copy_from_slice(&[byte])))
+            });
+            BoxBody::new(StreamBody::new(Box::pin(bytes)))
+        }
         _ => whole(part),
-    };
-    response.body(body).expect("all headers are valid")
+    }
 }
 
 fn whole(bytes: Vec<u8>) -> Body {

@@ -1,8 +1,12 @@
 //! `/etc/updog.toml`: what was written -> what is meant.
 //!
-//! [`Config::parse`] is pure but for the machine id, which it asks for only where `seed` is missing;
-//! [`Config::load`] reads the files. Every key has a default but the two URLs. Unknown keys are ignored, since an image
-//! of another version may have written the file, and named in [`Config::unknown_keys`].
+//! [`Config::parse`] is pure; [`Config::load`] reads the file. Every key has a default but the two
+//! URLs. Unknown keys are ignored, since an image of another version may have written the file, and
+//! named in [`Config::unknown_keys`]. What a value leads to (the machine id, certificates) is read
+//! where it is needed, so that no verb fails over what it does not use.
+
+mod reader;
+mod seed;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,18 +15,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
-use signpost::{ActiveChoice, DiskChoice, Slot};
-use snafu::{OptionExt, ResultExt, Snafu};
+use signpost::{ActiveChoice, DiskChoice};
+use snafu::{ResultExt, Snafu};
 use toml::Spanned;
 use update_metadata::{Seed, VersionLock};
 use url::Url;
+
+use self::reader::{Reader, key_at, line_of, parse_active, parse_proxy};
+pub use self::seed::SeedSource;
+use crate::repository::transport::{
+    ClientIdentity, MAX_METADATA_BYTES, MetadataLimits, TransportSettings,
+};
 
 /// Where the file is when `--config` does not say otherwise.
 pub const DEFAULT_PATH: &str = "/etc/updog.toml";
 /// A larger file is not a configuration.
 const MAX_FILE_BYTES: u64 = 1 << 20;
-const MACHINE_ID: &str = "/etc/machine-id";
 
 /// Why there is no usable configuration.
 #[derive(Debug, Snafu)]
@@ -54,7 +62,9 @@ pub enum ConfigError {
     },
     /// There is no `seed`, and nothing to derive one from.
     #[snafu(display(
-        "{}: key 'seed' is missing, and it cannot be derived from {MACHINE_ID}", path.display()
+        "{}: key 'seed' is missing, and it cannot be derived from {}",
+        path.display(),
+        seed::MACHINE_ID
     ))]
     NoSeed { path: PathBuf, source: io::Error },
 }
@@ -67,15 +77,13 @@ pub struct Config {
     /// Where targets are; ends with a slash.
     pub targets_base_url: Url,
     /// This host's place in the waves.
-    pub seed: Seed,
+    pub seed: SeedSource,
     /// The version that this host is held to.
     pub version_lock: VersionLock,
     /// Whether updates are taken before their wave.
     pub ignore_waves: bool,
-    /// The proxy for https; the environment's `HTTPS_PROXY` where it is not set.
-    pub https_proxy: Option<Url>,
-    /// Hosts that are reached without the proxy.
-    pub no_proxy: Vec<String>,
+    /// How the repository is reached.
+    pub transport: TransportSettings,
     /// The root of trust that the image ships.
     pub trusted_root: PathBuf,
     /// Says which version and variant runs.
@@ -92,12 +100,6 @@ pub struct Config {
     pub disk: DiskChoice,
     /// The set that runs.
     pub active: ActiveChoice,
-    /// How long a connection may take to open.
-    pub connect_timeout: Duration,
-    /// How long a transfer may stand still.
-    pub stall_timeout: Duration,
-    /// How long a transfer may bring nothing at all.
-    pub outage_timeout: Duration,
     /// What reboots this host, and its arguments.
     pub reboot_command: Vec<String>,
     /// Keys of the file that mean nothing to this version.
@@ -114,6 +116,11 @@ struct Written {
     ignore_waves: Option<bool>,
     https_proxy: Option<Spanned<String>>,
     no_proxy: Option<Vec<String>>,
+    ca_file: Option<Spanned<PathBuf>>,
+    client_certificate: Option<Spanned<PathBuf>>,
+    client_key: Option<Spanned<PathBuf>>,
+    max_metadata_bytes: Option<Spanned<u64>>,
+    max_root_bytes: Option<Spanned<u64>>,
     trusted_root: Option<Spanned<PathBuf>>,
     os_release: Option<Spanned<PathBuf>>,
     state_dir: Option<Spanned<PathBuf>>,
@@ -131,28 +138,21 @@ struct Written {
 }
 
 impl Config {
-    /// Reads `path`, and the machine id where the file has no `seed`.
+    /// Reads `path`.
     ///
     /// # Errors
-    /// Every [`ConfigError`]; all name the file, and the line where there is one.
+    /// Every [`ConfigError`] but [`ConfigError::NoSeed`]; all name the file, and the line where
+    /// there is one.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(&read_bounded(path)?, path, || {
-            fs::read_to_string(MACHINE_ID)
-        })
+        Self::parse(&read_bounded(path)?, path)
     }
 
-    /// The meaning of `text`; `path` is for messages, and `machine_id` is asked where there is no
-    /// `seed`.
+    /// The meaning of `text`; `path` is for messages.
     ///
     /// # Errors
-    /// [`ConfigError::Syntax`], [`ConfigError::Missing`], [`ConfigError::Value`], and
-    /// [`ConfigError::NoSeed`] where the machine id is needed and fails.
-    pub fn parse(
-        text: &str,
-        path: &Path,
-        machine_id: impl FnOnce() -> io::Result<String>,
-    ) -> Result<Self, ConfigError> {
-        let written: Written = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+    /// [`ConfigError::Syntax`], [`ConfigError::Missing`] and [`ConfigError::Value`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let mut written: Written = toml::from_str(text).map_err(|error| ConfigError::Syntax {
             path: path.to_owned(),
             line: line_of(text, error.span().map_or(0, |span| span.start)),
             message: match key_at(text, error.span().map_or(0, |span| span.start)) {
@@ -161,14 +161,19 @@ impl Config {
             },
         })?;
         let reader = Reader { text, path };
+        let transport = transport(&reader, &mut written)?;
         Ok(Self {
             metadata_base_url: reader
                 .base_url("metadata_base_url", written.metadata_base_url.as_ref())?,
             targets_base_url: reader
                 .base_url("targets_base_url", written.targets_base_url.as_ref())?,
             seed: match written.seed {
-                Some(value) => reader.read("seed", &value, |&seed| Seed::new(seed))?,
-                None => derive_seed(machine_id().context(NoSeedSnafu { path })?.trim()),
+                Some(value) => {
+                    SeedSource::Written(reader.read("seed", &value, |&seed| Seed::new(seed))?)
+                }
+                None => SeedSource::MachineId {
+                    config: path.to_owned(),
+                },
             },
             version_lock: written
                 .version_lock
@@ -176,12 +181,7 @@ impl Config {
                     reader.read("version_lock", &value, |lock| lock.parse::<VersionLock>())
                 })?,
             ignore_waves: written.ignore_waves.unwrap_or(false),
-            https_proxy: written
-                .https_proxy
-                .filter(|value| !value.get_ref().is_empty())
-                .map(|value| reader.read("https_proxy", &value, |proxy| parse_proxy(proxy)))
-                .transpose()?,
-            no_proxy: written.no_proxy.unwrap_or_default(),
+            transport,
             trusted_root: reader.path(
                 "trusted_root",
                 written.trusted_root,
@@ -208,21 +208,6 @@ impl Config {
             active: written.active.map_or(Ok(ActiveChoice::Auto), |value| {
                 reader.read("active", &value, |active| parse_active(active))
             })?,
-            connect_timeout: reader.seconds(
-                "connect_timeout_seconds",
-                written.connect_timeout_seconds.as_ref(),
-                10,
-            )?,
-            stall_timeout: reader.seconds(
-                "stall_timeout_seconds",
-                written.stall_timeout_seconds.as_ref(),
-                30,
-            )?,
-            outage_timeout: reader.seconds(
-                "outage_timeout_seconds",
-                written.outage_timeout_seconds.as_ref(),
-                120,
-            )?,
             reboot_command: written.reboot_command.map_or_else(
                 || Ok(["shutdown", "-r", "now"].map(str::to_owned).to_vec()),
                 |value| {
@@ -240,144 +225,76 @@ impl Config {
     }
 }
 
-/// Turns written values into meant ones, and failures into messages with file, line and key.
-struct Reader<'a> {
-    text: &'a str,
-    path: &'a Path,
-}
-
-impl Reader<'_> {
-    fn read<T, U, E: ToString>(
-        &self,
-        key: &'static str,
-        value: &Spanned<T>,
-        parse: impl FnOnce(&T) -> Result<U, E>,
-    ) -> Result<U, ConfigError> {
-        parse(value.get_ref()).map_err(|error| ConfigError::Value {
-            path: self.path.to_owned(),
-            line: line_of(self.text, value.span().start),
-            key,
-            message: error.to_string(),
-        })
-    }
-
-    fn base_url(
-        &self,
-        key: &'static str,
-        value: Option<&Spanned<String>>,
-    ) -> Result<Url, ConfigError> {
-        let value = value.context(MissingSnafu {
-            path: self.path,
-            key,
-        })?;
-        self.read(key, value, |text| parse_base_url(text))
-    }
-
-    fn path(
-        &self,
-        key: &'static str,
-        value: Option<Spanned<PathBuf>>,
-        default: &str,
-    ) -> Result<PathBuf, ConfigError> {
-        let Some(value) = value else {
-            return Ok(PathBuf::from(default));
-        };
-        self.read(key, &value, |path| {
-            if path.is_absolute() {
-                Ok(path.clone())
-            } else {
-                Err(format!("'{}' is not an absolute path", path.display()))
-            }
-        })
-    }
-
-    fn seconds(
-        &self,
-        key: &'static str,
-        value: Option<&Spanned<u64>>,
-        default: u64,
-    ) -> Result<Duration, ConfigError> {
-        let Some(value) = value else {
-            return Ok(Duration::from_secs(default));
-        };
-        self.read(key, value, |&seconds| {
-            if (1..=3600).contains(&seconds) {
-                Ok(Duration::from_secs(seconds))
-            } else {
-                Err("must be from 1 to 3600 seconds")
-            }
-        })
-    }
-}
-
-fn parse_base_url(text: &str) -> Result<Url, String> {
-    let mut url: Url = text
-        .parse()
-        .map_err(|error| format!("'{text}' is not a URL: {error}"))?;
-    if !matches!(url.scheme(), "https" | "http" | "file") {
-        return Err(format!("'{text}' is not an https, http or file URL"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!(
-            "'{text}' has a query or a fragment; a base URL has none"
-        ));
-    }
-    if !url.path().ends_with('/') {
-        let path = format!("{}/", url.path());
-        url.set_path(&path);
-    }
-    Ok(url)
-}
-
-fn parse_proxy(text: &str) -> Result<Url, String> {
-    // `host:port` is how proxies are often written; it is http.
-    let with_scheme = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("http://{text}")
+/// What `written` says of how the repository is reached; takes it out.
+fn transport(reader: &Reader<'_>, written: &mut Written) -> Result<TransportSettings, ConfigError> {
+    let file = |key, value: Option<Spanned<PathBuf>>| {
+        value
+            .map(|value| reader.path(key, Some(value), ""))
+            .transpose()
     };
-    let url: Url = with_scheme
-        .parse()
-        .map_err(|error| format!("'{text}' is not a proxy URL: {error}"))?;
-    if matches!(url.scheme(), "http" | "https") && url.has_host() {
-        Ok(url)
-    } else {
-        Err(format!("'{text}' is not an http or https proxy URL"))
-    }
-}
-
-fn parse_active(text: &str) -> Result<ActiveChoice, String> {
-    match text {
-        "auto" => Ok(ActiveChoice::Auto),
-        "A" => Ok(ActiveChoice::Set(Slot::A)),
-        "B" => Ok(ActiveChoice::Set(Slot::B)),
-        other => Err(format!("'{other}' is not \"auto\", \"A\" or \"B\"")),
-    }
-}
-
-/// A host without a configured seed keeps one place in the waves for as long as it keeps its
-/// machine id. The id itself is confidential (machine-id(5)), hence the keyed hash.
-fn derive_seed(machine_id: &str) -> Seed {
-    let hash = Sha256::new()
-        .chain_update(b"updog wave seed\0")
-        .chain_update(machine_id)
-        .finalize();
-    let first = hash
-        .first_chunk::<8>()
-        .expect("a SHA-256 digest has 32 bytes");
-    Seed::from_u64(u64::from_be_bytes(*first))
-}
-
-/// The key of the line that `offset` is on.
-fn key_at(text: &str, offset: usize) -> Option<&str> {
-    let line = text.lines().nth(line_of(text, offset) - 1)?;
-    let key = line.split_once('=')?.0.trim();
-    let is_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    (!key.is_empty() && key.chars().all(is_key)).then_some(key)
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.get(..offset).unwrap_or(text).matches('\n').count() + 1
+    let key_line = written.client_key.as_ref().map(|key| key.span().start);
+    let certificate_line = written.client_certificate.as_ref().map(|c| c.span().start);
+    let certificate = file("client_certificate", written.client_certificate.take())?;
+    let key = file("client_key", written.client_key.take())?;
+    let client_identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(ClientIdentity { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) => {
+            let what = "needs 'client_key', the private key to it";
+            return reader.refuse("client_certificate", certificate_line, what);
+        }
+        (None, Some(_)) => {
+            let what = "needs 'client_certificate', the certificate that it belongs to";
+            return reader.refuse("client_key", key_line, what);
+        }
+    };
+    let limits = MetadataLimits::default();
+    let bytes = |key, value: Option<&Spanned<u64>>, default| {
+        let most = u64::try_from(MAX_METADATA_BYTES).unwrap_or(u64::MAX);
+        reader.number(key, value, default, 1024..=most, "bytes")
+    };
+    let seconds = |key, value: Option<&Spanned<u64>>, default| {
+        let seconds = reader.number(key, value, default, 1..=3600, "seconds")?;
+        Ok(Duration::from_secs(seconds))
+    };
+    Ok(TransportSettings {
+        connect_timeout: seconds(
+            "connect_timeout_seconds",
+            written.connect_timeout_seconds.as_ref(),
+            10,
+        )?,
+        stall_timeout: seconds(
+            "stall_timeout_seconds",
+            written.stall_timeout_seconds.as_ref(),
+            30,
+        )?,
+        outage_timeout: seconds(
+            "outage_timeout_seconds",
+            written.outage_timeout_seconds.as_ref(),
+            120,
+        )?,
+        https_proxy: written
+            .https_proxy
+            .take()
+            .filter(|value| !value.get_ref().is_empty())
+            .map(|value| reader.read("https_proxy", &value, |proxy| parse_proxy(proxy)))
+            .transpose()?,
+        no_proxy: written.no_proxy.take().unwrap_or_default(),
+        ca_file: file("ca_file", written.ca_file.take())?,
+        client_identity,
+        limits: MetadataLimits {
+            root: bytes(
+                "max_root_bytes",
+                written.max_root_bytes.as_ref(),
+                limits.root,
+            )?,
+            metadata: bytes(
+                "max_metadata_bytes",
+                written.max_metadata_bytes.as_ref(),
+                limits.metadata,
+            )?,
+        },
+    })
 }
 
 fn read_bounded(path: &Path) -> Result<String, ConfigError> {

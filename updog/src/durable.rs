@@ -1,11 +1,11 @@
 //! Files that are either the old one or the new one, also after a power cut.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use snafu::{ResultExt, Snafu};
-use tempfile::NamedTempFile;
 
 /// A file could not be replaced; the old one, if any, is still there.
 #[derive(Debug, Snafu)]
@@ -13,6 +13,25 @@ use tempfile::NamedTempFile;
 pub struct ReplaceError {
     path: PathBuf,
     source: io::Error,
+}
+
+/// Who may read a file that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Its owner alone.
+    Owner,
+    /// Whom the umask lets.
+    Everyone,
+}
+
+impl Readers {
+    /// The mode of a new file, of which the umask takes its part.
+    pub fn mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Everyone => 0o644,
+        }
+    }
 }
 
 /// Makes `path` a file with exactly `bytes`, readable by its owner alone (0600).
@@ -23,9 +42,34 @@ pub struct ReplaceError {
 /// # Errors
 /// Names `path`, whichever step failed.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), ReplaceError> {
+    replace_for(Readers::Owner, path, bytes)
+}
+
+/// The same, unless `path` holds exactly `bytes` already. Returns whether it was written.
+///
+/// # Errors
+/// Those of [`replace`].
+pub fn replace_if_changed(
+    path: &Path,
+    bytes: &[u8],
+    readers: Readers,
+) -> Result<bool, ReplaceError> {
+    // A file of another size or kind is replaced; it is at most as large as what we write.
+    let same = fs::metadata(path)
+        .is_ok_and(|m| m.is_file() && m.len() == u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+        && fs::read(path).is_ok_and(|old| old == bytes);
+    if !same {
+        replace_for(readers, path, bytes)?;
+    }
+    Ok(!same)
+}
+
+fn replace_for(readers: Readers, path: &Path, bytes: &[u8]) -> Result<(), ReplaceError> {
     let write = || {
         let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut file = NamedTempFile::new_in(parent)?;
+        let mut file = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(readers.mode()))
+            .tempfile_in(parent)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
@@ -63,8 +107,6 @@ pub fn remove_strays(dir: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]

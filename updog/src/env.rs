@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use signpost::store::Error as StoreError;
 use signpost::{Access, ActiveChoice, DiskChoice, SlotStore};
 use snafu::{ResultExt, Snafu};
-use update_metadata::Host;
+use update_metadata::{Host, WaveCheck};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::event::Observer;
 use crate::os_release::{self, OsRelease, OsReleaseError};
 use crate::repository::RepositorySettings;
@@ -52,24 +52,38 @@ impl OpenDisk for ConfiguredDisk {
 
 /// The running system is not known, so nothing can be chosen for it.
 #[derive(Debug, Snafu)]
-#[snafu(display("finding out what runs here"))]
-pub struct HostError {
-    source: OsReleaseError,
+#[allow(missing_docs)] // the message says what each field is
+pub enum HostError {
+    /// What runs is not known.
+    #[snafu(display("finding out what runs here"))]
+    OsRelease { source: OsReleaseError },
+    /// The place in the waves is not known.
+    #[snafu(display("finding this host's place in the waves"))]
+    Seed { source: ConfigError },
 }
 
 impl Env {
     /// The host that chooses, with the variant replaced where an operator asks for another.
     ///
     /// # Errors
-    /// When the os-release file is unreadable or says too little.
+    /// When the os-release file is unreadable or says too little, or there is no seed.
     pub fn host(&self, variant: Option<&str>) -> Result<Host, HostError> {
-        let os = OsRelease::load(&self.config.os_release).context(HostSnafu)?;
+        let os = OsRelease::load(&self.config.os_release).context(OsReleaseSnafu)?;
         Ok(Host {
             variant: variant.map_or(os.variant, str::to_owned),
             arch: os_release::ARCH.to_owned(),
             version: os.version,
-            seed: self.config.seed,
+            seed: self.config.seed.read().context(SeedSnafu)?,
         })
+    }
+
+    /// Whether to wait for the wave, by what was asked for and by the configuration.
+    pub fn waves(&self, asked: WaveCheck) -> WaveCheck {
+        if self.config.ignore_waves {
+            WaveCheck::Ignore
+        } else {
+            asked
+        }
     }
 
     /// The records of what the sets hold.
@@ -85,24 +99,28 @@ impl Env {
         }
     }
 
-    /// How the repository is reached by `host`. Every request tells version and seed, so that a
-    /// server can see how far a rollout has come.
-    pub fn repository_settings(&self, host: &Host) -> RepositorySettings {
+    /// How the repository is reached, telling it nothing but what is asked for.
+    pub fn repository_settings(&self) -> RepositorySettings {
         let config = &self.config;
         RepositorySettings {
             metadata_base_url: config.metadata_base_url.clone(),
             targets_base_url: config.targets_base_url.clone(),
             trusted_root: config.trusted_root.clone(),
             trust_dir: config.state_dir.join("tuf"),
-            connect_timeout: config.connect_timeout,
-            stall_timeout: config.stall_timeout,
-            outage_timeout: config.outage_timeout,
-            https_proxy: config.https_proxy.clone(),
-            no_proxy: config.no_proxy.clone(),
+            transport: config.transport.clone(),
+            query: Vec::new(),
+        }
+    }
+
+    /// The same for an update of `host`: every request tells version and seed, so that a server
+    /// can see how far a rollout has come.
+    pub fn repository_settings_of(&self, host: &Host) -> RepositorySettings {
+        RepositorySettings {
             query: vec![
                 ("version", host.version.to_string()),
                 ("seed", host.seed.get().to_string()),
             ],
+            ..self.repository_settings()
         }
     }
 }

@@ -25,6 +25,8 @@ pub enum Step {
     Refresh,
     /// Caching migrations and metadata for the next boot.
     CacheMigrations,
+    /// Fetching the target of this name to a file; the units are bytes of the target.
+    Fetch(String),
     /// Fetching, decoding and writing an image; the units are bytes of the compressed image.
     Write(ImageKind),
     /// Reading an image back from the disk; the units are bytes of the image.
@@ -36,6 +38,7 @@ impl fmt::Display for Step {
         match self {
             Self::Refresh => f.write_str("refreshing the repository"),
             Self::CacheMigrations => f.write_str("caching migrations"),
+            Self::Fetch(name) => write!(f, "fetching {name}"),
             Self::Write(kind) => write!(f, "writing the {kind} image"),
             Self::ReadBack(kind) => write!(f, "reading back the {kind} image"),
         }

@@ -7,12 +7,14 @@ Examples:
   updog prepare                   only write it; then, when it suits:
   updog update-apply --reboot     let it boot next, reboot
   updog update-revert             changed your mind before the reboot
+  updog refresh                   what is trusted of the repository, and until when
+  updog mirror --out DIR          all that a host without a network needs for its update
 
 A set that was just written is tried once. If it does not come up and mark itself good (signpost
 mark-successful-boot), the boot loader falls back to the set that runs now.
 
-Exit codes: 0 done, or nothing to do; 1 failed; 2 wrong usage; 3 check-update found no update;
-4 refused, or another session holds the lock.";
+Exit codes: 0 done, or nothing to do; 1 failed; 2 wrong usage; 3 check-update or mirror found
+no update; 4 refused, or another session holds the lock.";
 
 pub(super) const CHECK_UPDATE: &str = "\
 Examples:
@@ -62,3 +64,32 @@ Examples:
 
 Reads every byte from the disk. Exit code 1 when the set is damaged, with the first bad block of each
 image, its partition and offset.";
+
+pub(super) const REFRESH: &str = "\
+Examples:
+  updog refresh                   who signs, which versions, until when
+  updog refresh --json            the same for a monitor, with whole key ids and seconds left
+
+Needs no disk and no os-release file, and tells the server nothing of this host.";
+
+pub(super) const FETCH: &str = "\
+Examples:
+  updog fetch manifest.json --output manifest.json
+  updog fetch migrate_v1.1.0.lz4 --output /tmp/migrate --force
+
+The file appears only once all of it came, is what was signed, and is on the disk. One that holds
+the target already is left alone; another one is not replaced (exit code 4) without --force. Prints
+the digest as sha256sum does. Needs no disk and no os-release file, and tells the server nothing of
+this host.";
+
+pub(super) const MIRROR: &str = "\
+Examples:
+  updog mirror --out /media/usb   what this host would update to, for itself
+  updog mirror --out /srv/site --variant demo --arch aarch64 --from 1.0.0 --now
+                                  for a host that is not this one
+  updog mirror --out /media/usb --image 1.3.0
+
+Chooses as check-update does; exit code 3 when there is nothing. Writes metadata/ and targets/ and
+prints the two lines for /etc/updog.toml of the host, which verifies everything from its own root of
+trust. The metadata expire as the publisher wrote them: mirror again before. Nothing that is there
+already is removed.";

@@ -2,8 +2,11 @@
 
 mod activate;
 mod check_update;
+mod fetch;
 mod help;
+mod mirror;
 mod printer;
+mod refresh;
 mod verify;
 mod write;
 
@@ -20,7 +23,9 @@ use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::env::{ConfiguredDisk, Env};
 use crate::exit::{Exit, chain};
 use crate::render::{Drawing, Renderer};
-use crate::session::{Choice, SessionError, WhichSet};
+use crate::repository::RepositoryError;
+use crate::repository::save::{Existing, SaveError};
+use crate::session::{Choice, OtherHost, SessionError, WhichSet};
 use crate::{boot_id, clock};
 
 /// Updates this host from a signed repository, into the partition set that is not running.
@@ -68,7 +73,7 @@ struct Options {
     log_level: LogLevel,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 enum Verb {
     /// Say which update this host would take; exit code 3 when there is none
     #[command(visible_alias = "whats", after_help = help::CHECK_UPDATE)]
@@ -92,6 +97,34 @@ enum Verb {
         #[arg(long, value_name = "SET", default_value = "inactive", value_parser = verify::parse_set)]
         set: WhichSet,
     },
+    /// Refresh the repository and show which metadata are trusted, and until when
+    #[command(after_help = help::REFRESH)]
+    Refresh,
+    /// Fetch any signed target to a file, verified
+    #[command(after_help = help::FETCH)]
+    Fetch {
+        /// The name under which the target is signed
+        target: String,
+        /// The file; not stdout, since nothing leaves unverified
+        #[arg(short, long, value_name = "FILE", value_parser = fetch::parse_output)]
+        output: PathBuf,
+        /// Replace another file of this name
+        #[arg(short, long)]
+        force: bool,
+    },
+    /// Make a folder of all that one host needs for one update, to be used without a network
+    #[command(after_help = help::MIRROR)]
+    Mirror {
+        /// The folder; what is there and right is kept
+        #[arg(short, long, value_name = "DIR")]
+        out: PathBuf,
+        /// The host's architecture, where it is not this one's
+        #[arg(long, value_name = "ARCH")]
+        arch: Option<String>,
+        /// The version that the host runs, where it is not this one
+        #[arg(long, value_name = "VERSION")]
+        from: Option<Version>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -113,9 +146,43 @@ enum CliError {
     /// The session failed.
     #[snafu(transparent)]
     Session { source: SessionError },
+    /// The repository cannot be used, or has no such target.
+    #[snafu(transparent)]
+    Repository { source: RepositoryError },
+    /// A target is not in its file.
+    #[snafu(transparent)]
+    Save { source: SaveError },
     /// The data could not be printed.
     #[snafu(display("writing to stdout"))]
     Print { source: std::io::Error },
+}
+
+impl CliError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Session { source } => source.exit(),
+            Self::Save { source } if source.is_refusal() => Exit::Refused,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// What the operator can do next, where that is known.
+    fn advice(&self) -> Option<String> {
+        let advice = match self {
+            Self::Session { source } => return source.advice(),
+            Self::Repository {
+                source: RepositoryError::NoTarget { .. },
+            } => {
+                "targets are named as in the repository's targets.json, without a digest before it"
+            }
+            Self::Repository { source } if source.is_remote() => {
+                "once the repository can be reached and is good, run the command again"
+            }
+            Self::Save { source } => source.advice(),
+            _ => return None,
+        };
+        Some(advice.to_owned())
+    }
 }
 
 /// Runs the command line of this process and says how it ended. Everything that there is to say
@@ -134,15 +201,8 @@ pub fn run(cli: &Cli) -> Exit {
     match result {
         Ok(exit) => exit,
         Err(error) => {
-            let advice = match &error {
-                CliError::Session { source } => source.advice(),
-                CliError::Config { .. } | CliError::Print { .. } => None,
-            };
-            Printer::complain("updog", &chain(&error), advice.as_deref());
-            match error {
-                CliError::Session { source } => source.exit(),
-                CliError::Config { .. } | CliError::Print { .. } => Exit::Failed,
-            }
+            Printer::complain("updog", &chain(&error), error.advice().as_deref());
+            error.exit()
         }
     }
 }
@@ -178,14 +238,34 @@ fn dispatch(cli: &Cli, renderer: &Renderer) -> Result<Exit, CliError> {
             WaveCheck::Respect
         },
     };
-    match cli.verb {
+    match &cli.verb {
         Verb::CheckUpdate if options.all => check_update::list(&env, &choice, printer),
         Verb::CheckUpdate => check_update::check(&env, &choice, printer),
         Verb::Prepare => write::prepare(&env, &choice, printer),
         Verb::Update => write::update(&env, &choice, options.reboot, printer),
         Verb::UpdateApply => activate::apply(&env, options.reboot),
         Verb::UpdateRevert => activate::revert(&env),
-        Verb::Verify { set } => verify::verify(&env, set, printer),
+        Verb::Verify { set } => verify::verify(&env, *set, printer),
+        Verb::Refresh => refresh::refresh(&env, printer),
+        Verb::Fetch {
+            target,
+            output,
+            force,
+        } => {
+            let existing = if *force {
+                Existing::Replace
+            } else {
+                Existing::Keep
+            };
+            fetch::fetch(&env, target, output, existing, printer)
+        }
+        Verb::Mirror { out, arch, from } => {
+            let other = OtherHost {
+                arch: arch.clone(),
+                version: from.clone(),
+            };
+            mirror::mirror(&env, &choice, &other, out, printer)
+        }
     }
 }
 
@@ -210,6 +290,7 @@ mod tests {
             "update",
             "update-apply",
             "update-revert",
+            "refresh",
         ] {
             let options = ["-a", "-n", "-i", "1.2.3", "-j", "-r", "--variant", "x"];
             let before = [&["updog"], &options[..], &[verb]].concat();
@@ -234,6 +315,12 @@ mod tests {
             &["updog", "update", "-i", "v1.2.3"],
             &["updog", "update", "-i", "1.2"],
             &["updog", "update", "-t", "x"],
+            &["updog", "fetch", "x"],
+            &["updog", "fetch", "x", "--output", "-"],
+            &["updog", "fetch", "x", "--output", ""],
+            &["updog", "fetch", "--output", "x"],
+            &["updog", "mirror"],
+            &["updog", "mirror", "--out", "x", "--from", "1.2"],
         ] {
             assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
         }

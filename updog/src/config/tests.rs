@@ -1,15 +1,13 @@
+use signpost::Slot;
+
 use super::*;
 
 const URLS: &str = "metadata_base_url = \"https://example.com/meta\"\n\
                     targets_base_url = \"https://example.com/targets/\"\n";
 
 fn parse(more: &str) -> Result<Config, String> {
-    Config::parse(
-        &format!("{URLS}{more}"),
-        Path::new("/etc/updog.toml"),
-        || Ok("0123456789abcdef0123456789abcdef\n".to_owned()),
-    )
-    .map_err(|error| error.to_string())
+    Config::parse(&format!("{URLS}{more}"), Path::new("/etc/updog.toml"))
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -30,6 +28,10 @@ fn everything_but_the_urls_has_a_default() {
     assert_eq!(config.disk, DiskChoice::Auto);
     assert_eq!(config.active, ActiveChoice::Auto);
     assert_eq!(config.reboot_command, ["shutdown", "-r", "now"]);
+    assert_eq!(config.transport.ca_file, None);
+    assert_eq!(config.transport.client_identity, None);
+    assert_eq!(config.transport.limits, MetadataLimits::default());
+    assert_eq!(config.transport.outage_timeout, Duration::from_secs(120));
 }
 
 #[test]
@@ -40,20 +42,29 @@ fn every_key_is_read() {
          trusted_root = \"/a\"\nos_release = \"/b\"\nstate_dir = \"/c\"\n\
          metadata_cache = \"/d\"\nmigrations_dir = \"/e\"\nlock_file = \"/f\"\n\
          disk = \"/g\"\nactive = \"B\"\nconnect_timeout_seconds = 1\n\
-         stall_timeout_seconds = 3600\noutage_timeout_seconds = 2\nreboot_command = [\"true\"]\n",
+         stall_timeout_seconds = 3600\nca_file = \"/h\"\n\
+         client_certificate = \"/i\"\nclient_key = \"/j\"\n\
+         max_metadata_bytes = 20000000\nmax_root_bytes = 1024\noutage_timeout_seconds = 2\nreboot_command = [\"true\"]\n",
     )
     .unwrap();
-    assert_eq!(config.seed.get(), 2047);
+    assert_eq!(config.seed, SeedSource::Written(Seed::new(2047).unwrap()));
     assert_eq!(
         config.version_lock,
         VersionLock::Exactly("1.2.3".parse().unwrap())
     );
     assert!(config.ignore_waves);
+    let transport = config.transport;
     assert_eq!(
-        config.https_proxy.unwrap().as_str(),
+        transport.https_proxy.unwrap().as_str(),
         "http://proxy.example:3128/"
     );
-    assert_eq!(config.no_proxy, ["localhost"]);
+    assert_eq!(transport.no_proxy, ["localhost"]);
+    assert_eq!(transport.ca_file.unwrap(), Path::new("/h"));
+    let identity = transport.client_identity.unwrap();
+    assert_eq!(identity.certificate, Path::new("/i"));
+    assert_eq!(identity.key, Path::new("/j"));
+    assert_eq!(transport.limits.metadata, 20_000_000);
+    assert_eq!(transport.limits.root, 1024);
     let paths = [
         &config.trusted_root,
         &config.os_release,
@@ -68,15 +79,18 @@ fn every_key_is_read() {
     );
     assert_eq!(config.disk, DiskChoice::Path("/g".into()));
     assert_eq!(config.active, ActiveChoice::Set(Slot::B));
-    assert_eq!(config.connect_timeout, Duration::from_secs(1));
-    assert_eq!(config.stall_timeout, Duration::from_secs(3600));
-    assert_eq!(config.outage_timeout, Duration::from_secs(2));
+    assert_eq!(transport.connect_timeout, Duration::from_secs(1));
+    assert_eq!(transport.stall_timeout, Duration::from_secs(3600));
+    assert_eq!(transport.outage_timeout, Duration::from_secs(2));
     assert_eq!(config.reboot_command, ["true"]);
 }
 
 #[test]
 fn an_empty_proxy_is_none() {
-    assert_eq!(parse("https_proxy = \"\"\n").unwrap().https_proxy, None);
+    assert_eq!(
+        parse("https_proxy = \"\"\n").unwrap().transport.https_proxy,
+        None
+    );
 }
 
 #[test]
@@ -106,6 +120,23 @@ fn a_wrong_value_is_refused_with_file_line_and_key() {
             "key 'stall_timeout_seconds': must be from 1 to 3600",
         ),
         ("reboot_command = []", "key 'reboot_command': "),
+        (
+            "ca_file = \"ca.pem\"",
+            "key 'ca_file': 'ca.pem' is not an absolute path",
+        ),
+        (
+            "client_certificate = \"/c\"",
+            "key 'client_certificate': needs 'client_key'",
+        ),
+        (
+            "client_key = \"/k\"",
+            "key 'client_key': needs 'client_certificate'",
+        ),
+        (
+            "max_metadata_bytes = 0",
+            "key 'max_metadata_bytes': must be from 1024 to 67108864 bytes",
+        ),
+        ("max_root_bytes = 99999999", "key 'max_root_bytes': must be"),
     ] {
         let message = parse(&format!("\n{line}\n")).unwrap_err();
         assert!(message.starts_with("/etc/updog.toml:4: "), "{message}");
@@ -144,7 +175,7 @@ fn a_value_of_another_type_is_refused_with_its_key() {
 #[test]
 fn the_urls_are_required_and_must_be_fetchable() {
     let path = Path::new("/c");
-    let error = Config::parse("", path, no_id).unwrap_err().to_string();
+    let error = Config::parse("", path).unwrap_err().to_string();
     assert_eq!(error, "/c: key 'metadata_base_url' is missing");
     for url in [
         "example.com",
@@ -153,7 +184,7 @@ fn the_urls_are_required_and_must_be_fetchable() {
         "",
     ] {
         let text = format!("metadata_base_url = \"{url}\"\ntargets_base_url = \"{url}\"\n");
-        let error = Config::parse(&text, path, no_id).unwrap_err().to_string();
+        let error = Config::parse(&text, path).unwrap_err().to_string();
         assert!(
             error.starts_with("/c:1: key 'metadata_base_url': "),
             "{error}"
@@ -168,17 +199,24 @@ fn no_id() -> io::Result<String> {
 #[test]
 fn a_missing_seed_is_derived_stably_from_the_machine_id() {
     // printf 'updog wave seed\0%s' ID | sha256sum, the first 16 digits modulo 2048
-    assert_eq!(parse("").unwrap().seed.get(), 1996);
-    assert_ne!(derive_seed("a"), derive_seed("b"));
+    let id = || Ok("0123456789abcdef0123456789abcdef\n".to_owned());
+    let source = parse("").unwrap().seed;
+    assert_eq!(source.read_with(id).unwrap().get(), 1996);
+    assert_ne!(seed::derive("a"), seed::derive("b"));
+}
+
+#[test]
+fn a_written_seed_needs_no_machine_id() {
+    let source = parse("seed = 7\n").unwrap().seed;
+    assert_eq!(source.read_with(no_id).unwrap().get(), 7);
 }
 
 #[test]
 fn without_seed_and_machine_id_the_message_says_what_to_set() {
-    let error = Config::parse(URLS, Path::new("/c"), no_id)
-        .unwrap_err()
-        .to_string();
+    // Only whoever asks for the seed fails.
+    let source = Config::parse(URLS, Path::new("/c")).unwrap().seed;
     assert_eq!(
-        error,
+        source.read_with(no_id).unwrap_err().to_string(),
         "/c: key 'seed' is missing, and it cannot be derived from /etc/machine-id"
     );
 }

@@ -5,17 +5,17 @@
 //! written. Roots older than the shipped one cannot be: see [`UpdateRepository`]. Every file is
 //! whole on disk under its name or not there, and targets come before the metadata that name them.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read as _, Write as _};
+use std::fs::DirBuilder;
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use snafu::{ResultExt, Snafu};
-use tempfile::NamedTempFile;
 
+use super::save::{Existing, SaveError};
 use super::{RepositoryError, SignedTarget, UpdateRepository};
-use crate::digest;
-use crate::durable::{self, ReplaceError};
+use crate::durable::{self, Readers, ReplaceError};
+use crate::event::Unobserved;
 
 /// A cached target is a program or a manifest; a larger one is a mistake of the publisher.
 const MAX_CACHED_TARGET_BYTES: u64 = 256 << 20;
@@ -30,12 +30,8 @@ pub enum CacheError {
     #[snafu(display("caching what the migration needs"))]
     Target { source: RepositoryError },
     /// A target cannot be fetched or written.
-    #[snafu(display("caching target {name} as {}", path.display()))]
-    Write {
-        name: String,
-        path: PathBuf,
-        source: io::Error,
-    },
+    #[snafu(display("caching what the migration needs"))]
+    Write { source: SaveError },
     /// A metadata file cannot be written.
     #[snafu(display("caching verified metadata"))]
     Metadata { source: ReplaceError },
@@ -90,12 +86,21 @@ pub fn fill(
         .context(TargetSnafu)?;
     for target in &targets {
         let path = folders.targets.join(file_name(repository, target));
-        cache_target(repository, target, &path).context(WriteSnafu {
-            name: target.name(),
-            path,
-        })?;
+        repository
+            .save(
+                target,
+                &path,
+                Existing::Replace,
+                Readers::Owner,
+                &Unobserved,
+            )
+            .context(WriteSnafu)?;
     }
-    write_metadata(repository, folders.metadata)
+    for (name, bytes) in metadata_files(repository, folders.metadata) {
+        durable::replace_if_changed(&folders.metadata.join(name), &bytes, Readers::Owner)
+            .context(MetadataSnafu)?;
+    }
+    Ok(())
 }
 
 fn file_name(repository: &UpdateRepository, target: &SignedTarget) -> String {
@@ -106,40 +111,18 @@ fn file_name(repository: &UpdateRepository, target: &SignedTarget) -> String {
     }
 }
 
-fn cache_target(
-    repository: &UpdateRepository,
-    target: &SignedTarget,
-    path: &Path,
-) -> io::Result<()> {
-    if is_cached(target, path) {
-        return Ok(());
-    }
-    let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut file = NamedTempFile::new_in(parent)?;
-    // Reads to the end, where length and digest are judged.
-    io::copy(&mut repository.open(target), &mut file)?;
-    file.flush()?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    durable::sync_dir(parent)
-}
-
-fn is_cached(target: &SignedTarget, path: &Path) -> bool {
-    File::open(path)
-        .and_then(|file| digest::of_reader(file.take(target.length.saturating_add(1))))
-        .is_ok_and(|found| found == (target.length, target.sha256))
-}
-
-/// Roots from the newest down to 1 (an older image starts at its own), then targets, snapshot, and
-/// last the timestamp that names them.
-fn write_metadata(repository: &UpdateRepository, dir: &Path) -> Result<(), CacheError> {
+/// The metadata of this run with the names of their files, in the order in which they may be
+/// written: roots from the newest down to 1 (an older image starts at its own), then targets,
+/// snapshot, and last the timestamp that names them. `dir` may have older roots from an earlier run.
+pub(super) fn metadata_files(repository: &UpdateRepository, dir: &Path) -> Vec<(String, Vec<u8>)> {
     let metadata = repository.metadata();
+    let mut files = Vec::new();
     let mut root = metadata.root.clone();
     // Whoever answers for the repository could invent older roots without end: each is checked
     // against the next newer one only.
     for _ in 0..MAX_ROOTS {
         let version = root.root.signed.version.get();
-        write_if_changed(&dir.join(format!("{version}.root.json")), &root.bytes)?;
+        files.push((format!("{version}.root.json"), root.bytes));
         if version <= 1 {
             break;
         }
@@ -147,26 +130,15 @@ fn write_metadata(repository: &UpdateRepository, dir: &Path) -> Result<(), Cache
         let Some(older) = repository.older_root(version - 1, &root.root, &path) else {
             tracing::warn!(
                 "the repository has no usable root {}: an image that ships a root older than \
-                 {version} could not use the cached migrations",
+                 {version} could not use what is kept here",
                 version - 1
             );
             break;
         };
         root = older;
     }
-    let (targets, snapshot) = (&metadata.targets, &metadata.snapshot);
-    write_if_changed(&dir.join(&targets.0), &targets.1)?;
-    write_if_changed(&dir.join(&snapshot.0), &snapshot.1)?;
-    write_if_changed(&dir.join("timestamp.json"), &metadata.timestamp)
-}
-
-fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
-    // A file of another size or kind is replaced; it is at most as large as what we write.
-    let same = fs::metadata(path).is_ok_and(|m| m.len() == u64::try_from(bytes.len()).unwrap_or(0))
-        && fs::read(path).is_ok_and(|old| old == bytes);
-    if same {
-        Ok(())
-    } else {
-        durable::replace(path, bytes).context(MetadataSnafu)
-    }
+    files.push(metadata.targets.clone());
+    files.push(metadata.snapshot.clone());
+    files.push(("timestamp.json".to_owned(), metadata.timestamp.clone()));
+    files
 }

@@ -8,9 +8,12 @@ pub mod cache;
 mod error;
 mod known_state;
 mod known_transport;
+pub mod mirror;
 pub mod pace;
 mod refresh;
+mod roles;
 mod root_keys;
+pub mod save;
 mod target;
 pub mod transport;
 pub mod trust;
@@ -18,7 +21,6 @@ mod versions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
@@ -26,7 +28,7 @@ use snafu::{OptionExt, ResultExt, ensure};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tough::schema::{Root, Signed};
-use tough::{IntoVec as _, Limits, Repository, TargetName, Transport as _};
+use tough::{IntoVec as _, Repository, TargetName, Transport as _};
 use update_metadata::{Digest, MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest};
 use url::Url;
 
@@ -35,8 +37,9 @@ use self::error::{
     TargetNameSnafu, TargetTooLargeSnafu, shown,
 };
 pub use self::error::{RepositoryError, ToughError};
+pub use self::roles::TrustedRole;
 pub use self::target::{SignedTarget, TargetReader};
-use self::transport::RepositoryTransport;
+use self::transport::{RepositoryTransport, TransportSettings};
 pub use self::trust::{TrustError, TrustStore, TrustedRoot};
 
 const TARGET_CHUNKS_AHEAD: usize = 16;
@@ -52,26 +55,10 @@ pub struct RepositorySettings {
     pub trusted_root: PathBuf,
     /// Where the trusted metadata are kept between runs.
     pub trust_dir: PathBuf,
-    /// How long a connection may take to open.
-    pub connect_timeout: Duration,
-    /// How long a transfer may stand still before its connection is given up.
-    pub stall_timeout: Duration,
-    /// How long a transfer may bring nothing before it is given up.
-    pub outage_timeout: Duration,
-    /// The proxy for https.
-    pub https_proxy: Option<Url>,
-    /// Hosts reached without it.
-    pub no_proxy: Vec<String>,
+    /// How it is reached.
+    pub transport: TransportSettings,
     /// Sent with every request, see [`UpdateRepository::add_query`].
     pub query: Vec<(&'static str, String)>,
-}
-
-impl RepositorySettings {
-    fn uses_https(&self) -> bool {
-        [&self.metadata_base_url, &self.targets_base_url]
-            .iter()
-            .any(|url| url.scheme() == "https")
-    }
 }
 
 /// A repository whose metadata were verified, and are unexpired, at the time of the run.
@@ -256,7 +243,7 @@ impl UpdateRepository {
             let fetch = async { self.transport.fetch(url).await?.into_vec().await };
             let bytes = self.runtime.block_on(fetch).ok()?;
             (u64::try_from(bytes.len())
-                .is_ok_and(|length| length <= Limits::default().max_root_size))
+                .is_ok_and(|length| length <= self.settings.transport.limits.root))
             .then_some(bytes)
         };
         let usable = |bytes: Vec<u8>| {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use snafu::Snafu;
 
-/// Slow retrieval has an end: less than 1 KiB/s over five minutes.
-const FLOOR_WINDOW: Duration = Duration::from_secs(300);
-const FLOOR_BYTES: u64 = 300 << 10;
-/// No metadata file takes longer, however steadily it comes.
-const METADATA_TOTAL: Duration = Duration::from_secs(300);
+/// Slow retrieval has an end: fewer bytes than this in each second of a window.
+const FLOOR_BYTES_PER_SECOND: u64 = 1 << 10;
+/// How many times the outage that is waited for the window is long: 2.5, so that an outage is
+/// always told as one. That is five minutes if nothing else is set.
+const WINDOW_OUTAGES: (u32, u32) = (5, 2);
 /// Times that a file is started over because its server cannot continue it.
 const MAX_RESTARTS: u32 = 20;
 /// Progress that counts as a link that works again.
@@ -51,6 +51,8 @@ pub enum FileKind {
 pub struct Pace {
     kind: FileKind,
     outage: Duration,
+    /// Over which slowness is judged. No metadata file takes longer, however steadily it comes.
+    window: Duration,
     last_byte: Duration,
     window_start: Duration,
     window_bytes: u64,
@@ -65,6 +67,7 @@ impl Pace {
         Self {
             kind,
             outage,
+            window: outage.saturating_mul(WINDOW_OUTAGES.0) / WINDOW_OUTAGES.1,
             last_byte: Duration::ZERO,
             window_start: Duration::ZERO,
             window_bytes: 0,
@@ -85,8 +88,9 @@ impl Pace {
             self.last_byte = at;
         }
         let window = at.saturating_sub(self.window_start);
-        if window >= FLOOR_WINDOW {
-            if self.window_bytes < FLOOR_BYTES {
+        if window >= self.window {
+            let floor = window.as_secs().saturating_mul(FLOOR_BYTES_PER_SECOND);
+            if self.window_bytes < floor {
                 return TooSlowSnafu {
                     bytes: self.window_bytes,
                     window,
@@ -96,7 +100,7 @@ impl Pace {
             self.window_start = at;
             self.window_bytes = 0;
         }
-        if self.kind == FileKind::Metadata && at > METADATA_TOTAL {
+        if self.kind == FileKind::Metadata && at > self.window {
             return TotalSnafu { total: at }.fail();
         }
         Ok(())
@@ -199,6 +203,21 @@ mod tests {
                 window: seconds(300)
             }
         );
+    }
+
+    #[test]
+    fn a_long_outage_that_is_to_be_waited_for_is_waited_for() {
+        for kind in [FileKind::Metadata, FileKind::Target] {
+            let mut pace = Pace::new(kind, seconds(3600));
+            let mut now = Duration::ZERO;
+            let end = loop {
+                match pace.failed(now) {
+                    Ok(wait) => now += wait,
+                    Err(end) => break end,
+                }
+            };
+            assert!(matches!(end, GiveUp::Outage { waited } if waited >= seconds(3600)));
+        }
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub(super) async fn refresh(
         settings.targets_base_url.clone(),
     )
     .transport(known.clone())
-    .limits(Limits { max_root_updates: MAX_ROOT_UPDATES, ..Limits::default() })
+    .limits(Limits { max_root_updates: MAX_ROOT_UPDATES, ..settings.transport.limits.for_tough() })
     .datastore(scratch.path())
     // Judged below, at the run's own time. tough would look at the clock again for every target,
     // and fail a run whose clock is set back while it downloads.

@@ -10,7 +10,7 @@ use update_metadata::{
 use super::{HostSnafu, RepositorySnafu, SessionError};
 use crate::env::Env;
 use crate::event::{Event, Step};
-use crate::repository::UpdateRepository;
+use crate::repository::{RepositorySettings, UpdateRepository};
 
 /// What an operator may ask for beyond the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,15 +51,24 @@ impl Offer {
 /// [`SessionError::Host`] and [`SessionError::Repository`].
 pub fn choose(env: &Env, choice: &Choice) -> Result<Offer, SessionError> {
     let host = env.host(choice.variant.as_deref()).context(HostSnafu)?;
+    let settings = env.repository_settings_of(&host);
+    choose_for(env, choice, host, settings)
+}
+
+/// The same for any host, of a repository that is reached by `settings`.
+///
+/// # Errors
+/// [`SessionError::Repository`].
+pub fn choose_for(
+    env: &Env,
+    choice: &Choice,
+    host: Host,
+    settings: RepositorySettings,
+) -> Result<Offer, SessionError> {
     env.observer.observe(&Event::Step(Step::Refresh));
-    let repository = UpdateRepository::refresh(env.repository_settings(&host), env.now)
-        .context(RepositorySnafu)?;
+    let repository = UpdateRepository::refresh(settings, env.now).context(RepositorySnafu)?;
     let manifest = repository.manifest().context(RepositorySnafu)?;
-    let waves = if env.config.ignore_waves {
-        WaveCheck::Ignore
-    } else {
-        choice.waves
-    };
+    let waves = env.waves(choice.waves);
     let policy = UpdatePolicy {
         lock: env.config.version_lock.clone(),
         forced: choice.forced.clone(),

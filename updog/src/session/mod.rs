@@ -16,6 +16,7 @@
 mod activate;
 mod choose;
 mod inactive_set;
+mod mirror;
 mod prepare;
 mod verify;
 
@@ -25,7 +26,8 @@ use signpost::{Command, Force, SlotStore};
 use snafu::{ResultExt, Snafu};
 
 pub use self::activate::{apply, reboot, revert};
-pub use self::choose::{Choice, choose};
+pub use self::choose::{Choice, Offer, choose, choose_for};
+pub use self::mirror::{MirrorOutcome, Mirrored, OtherHost, mirror};
 pub use self::prepare::{Outcome, prepare, update};
 pub use self::verify::{Verification, WhichSet, verify};
 use crate::env::{Env, HostError};
@@ -36,6 +38,7 @@ use crate::lock::{LockError, SessionLock};
 use crate::reboot::RebootError;
 use crate::repository::RepositoryError;
 use crate::repository::cache::CacheError;
+use crate::repository::mirror::MirrorError;
 use crate::sets::{FactsError, Finding, KnownError, VerifyError};
 
 /// Why a session ended without doing what was asked.
@@ -82,6 +85,9 @@ pub enum SessionError {
     /// The migrations cannot be cached.
     #[snafu(display("preparing the migration of settings"))]
     Cache { source: CacheError },
+    /// The folder is not complete.
+    #[snafu(display("mirroring the update"))]
+    Mirror { source: MirrorError },
     /// An image cannot be written.
     #[snafu(display("writing {version} to set {slot}"))]
     Write {
@@ -132,7 +138,10 @@ impl SessionError {
             Self::Lock {
                 source: LockError::Held { .. },
             }
-            | Self::NotYetGood { .. } => Exit::Refused,
+            | Self::NotYetGood { .. }
+            | Self::Mirror {
+                source: MirrorError::Busy { .. },
+            } => Exit::Refused,
             Self::Store { source } if source.refusal().is_some() => Exit::Refused,
             _ => Exit::Failed,
         }
@@ -165,6 +174,10 @@ impl SessionError {
                 "nothing was written to the partition sets; once the cause is mended, run the \
                  command again"
             }
+            Self::Host {
+                source: HostError::Seed { .. },
+            } => "set the key, or do not wait for the waves: --now",
+            Self::Mirror { source } => source.advice(),
             Self::DoesNotFit { .. } => {
                 "partitions cannot grow in place: the publisher must make the image smaller"
             }

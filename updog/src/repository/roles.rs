@@ -1,0 +1,79 @@
+//! What the signed metadata say of themselves: for people and monitors.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tough::schema::RoleType;
+
+use super::{UpdateRepository, shown};
+
+/// One role of the trusted metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrustedRole {
+    /// `root`, `timestamp`, `snapshot` or `targets`.
+    pub role: &'static str,
+    /// Of the file.
+    pub version: u64,
+    /// As many keys must have signed it.
+    pub threshold: u64,
+    /// Of these.
+    pub keyids: Vec<String>,
+    /// From then on it is refused.
+    pub expires: DateTime<Utc>,
+}
+
+impl UpdateRepository {
+    /// The four roles, in the order in which they are verified.
+    pub fn roles(&self) -> Vec<TrustedRole> {
+        let root = &self.repository.root().signed;
+        let timestamp = &self.repository.timestamp().signed;
+        let snapshot = &self.repository.snapshot().signed;
+        let targets = &self.repository.targets().signed;
+        [
+            ("root", RoleType::Root, root.version, root.expires),
+            (
+                "timestamp",
+                RoleType::Timestamp,
+                timestamp.version,
+                timestamp.expires,
+            ),
+            (
+                "snapshot",
+                RoleType::Snapshot,
+                snapshot.version,
+                snapshot.expires,
+            ),
+            (
+                "targets",
+                RoleType::Targets,
+                targets.version,
+                targets.expires,
+            ),
+        ]
+        .into_iter()
+        .map(|(role, kind, version, expires)| {
+            let keys = root.roles.get(&kind);
+            TrustedRole {
+                role,
+                version: version.get(),
+                threshold: keys.map_or(0, |keys| keys.threshold.get()),
+                keyids: keys.map_or_else(Vec::new, |keys| {
+                    keys.keyids.iter().map(hex::encode).collect()
+                }),
+                expires: DateTime::from_timestamp_secs(expires.as_second())
+                    .unwrap_or(DateTime::<Utc>::MAX_UTC),
+            }
+        })
+        .collect()
+    }
+
+    /// When the first of the roles expires.
+    pub fn valid_until(&self) -> DateTime<Utc> {
+        let ends = self.roles().into_iter().map(|role| role.expires);
+        ends.min().unwrap_or(DateTime::<Utc>::MIN_UTC)
+    }
+
+    /// Where the metadata came from, without credentials.
+    pub fn shown_metadata_url(&self) -> String {
+        shown(&self.settings.metadata_base_url)
+    }
+}
