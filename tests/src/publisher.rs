@@ -39,13 +39,22 @@ impl Publisher {
     /// When `updata` fails.
     #[allow(clippy::new_without_default)] // it runs programs and makes files
     pub fn new() -> Self {
+        Self::with_keys(|keys| {
+            let keys = keys.display().to_string();
+            programs::run("updata", ["keys", "new", "--out", &keys]).done();
+        })
+    }
+
+    /// As [`Publisher::new`], with the keys that `make` puts into the folder it is given.
+    ///
+    /// # Panics
+    /// When `updata` fails.
+    pub fn with_keys(make: impl FnOnce(&Path)) -> Self {
         let publisher = Self {
             dir: tempfile::tempdir().expect("a temporary folder"),
         };
         fs::create_dir(publisher.path("images")).expect("a new folder");
-        publisher
-            .updata(["keys", "new", "--out", &publisher.text("keys")])
-            .done();
+        make(&publisher.path("keys"));
         publisher
             .updata([
                 "root",

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use system_tests::host::Host;
 use system_tests::oracle;
-use system_tests::programs::Ran;
+use system_tests::programs::{self, Ran};
 use system_tests::publisher::{ARCH, Images, Publisher, VARIANT, content};
 use system_tests::server::Server;
 
@@ -327,6 +327,178 @@ fn python_tuf_reads_what_updata_signs() {
     let publisher = Publisher::new();
     publisher.release("1.0.0");
     publisher.release("1.1.0");
+    let image = format!("{VARIANT}-{ARCH}-1.0.0-root.ext4.lz4");
+    let lines = python_reads(&python, &publisher, &["manifest.json", &image]);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let file = publisher.target(&image);
+    let length = fs::metadata(&file).unwrap().len();
+    let digest = file
+        .file_name()
+        .unwrap()
+        .to_string_lossy()
+        .split('.')
+        .next()
+        .unwrap()
+        .to_owned();
+    assert_eq!(lines[1], format!("{image} {length} {digest} {length}"));
+}
+
+#[test]
+fn python_tuf_follows_from_keys_of_one_kind_to_keys_of_another() {
+    const TEST: &str = "python_tuf_follows_from_keys_of_one_kind_to_keys_of_another";
+    let Some(python) = oracle::python_tuf(TEST) else {
+        return;
+    };
+    let kinds = ["ed25519", "rsa", "ecdsa", "ed25519"];
+    for pair in kinds.windows(2) {
+        let publisher = Publisher::with_keys(|keys| {
+            let keys = keys.display().to_string();
+            programs::run("updata", ["keys", "new", "--out", &keys, "--type", pair[0]]).done();
+        });
+        publisher.release("1.0.0");
+        assert_eq!(
+            python_reads(&python, &publisher, &["manifest.json"]).len(),
+            1
+        );
+
+        let new = publisher.text("new");
+        let (root, next) = (publisher.text("root.json"), publisher.text("root-2.json"));
+        publisher
+            .updata([
+                "keys",
+                "new",
+                "--out",
+                &new,
+                "--type",
+                pair[1],
+                "--targets-keys",
+                "2",
+            ])
+            .done();
+        let roles = ["root", "targets", "snapshot", "timestamp"];
+        let files = roles.map(|role| format!("{role}={new}/{role}.key"));
+        let second = format!("targets={new}/targets-2.key");
+        let (keys, repo) = (publisher.text("keys"), publisher.text("repo"));
+        let mut rotate = vec!["root", "rotate", "--root-role", &root, "--out", &next];
+        rotate.extend([
+            "--keys",
+            &keys,
+            "--targets-threshold",
+            "2",
+            "--replace",
+            &second,
+        ]);
+        for file in &files {
+            rotate.extend(["--replace", file]);
+        }
+        publisher.updata(rotate).done();
+        let line = ["root", "publish", "--repo", &repo, "--root-role", &next];
+        let more = ["--old-root", &root, "--keys", &new];
+        publisher.updata([&line[..], &more[..]].concat()).done();
+        // It has the first root role and finds the second.
+        assert_eq!(
+            python_reads(&python, &publisher, &["manifest.json"]).len(),
+            1
+        );
+        let line = [
+            "refresh",
+            "--repo",
+            &repo,
+            "--root-role",
+            &next,
+            "--keys",
+            &new,
+        ];
+        publisher.updata(line).done();
+        assert_eq!(
+            python_reads(&python, &publisher, &["manifest.json"]).len(),
+            1
+        );
+    }
+}
+
+#[test]
+fn python_tuf_accepts_what_two_people_signed() {
+    const TEST: &str = "python_tuf_accepts_what_two_people_signed";
+    let Some(python) = oracle::python_tuf(TEST) else {
+        return;
+    };
+    let publisher = Publisher::new();
+    publisher.release("1.0.0");
+    let text = |name: &str| publisher.text(name);
+    let (keys, repo, root, next) = (
+        text("keys"),
+        text("repo"),
+        text("root.json"),
+        text("root-2.json"),
+    );
+    let (staged, bob) = (text("staged"), text("bob"));
+    publisher
+        .updata(["keys", "new", "--out", &bob, "--type", "ecdsa"])
+        .done();
+    let add = format!("targets={bob}/targets.key");
+    let rotate = [
+        "root",
+        "rotate",
+        "--root-role",
+        &root,
+        "--out",
+        &next,
+        "--keys",
+        &keys,
+    ];
+    let more = ["--add", &add, "--targets-threshold", "2"];
+    publisher.updata([&rotate[..], &more[..]].concat()).done();
+    let line = [
+        "root",
+        "publish",
+        "--repo",
+        &repo,
+        "--root-role",
+        &next,
+        "--old-root",
+        &root,
+    ];
+    let more = ["--keys", &keys, "--key", &add];
+    publisher.updata([&line[..], &more[..]].concat()).done();
+
+    let images = publisher.images("1.1.0", 64);
+    let prepared = publisher.release_with("1.1.0", &images, &["--prepare", &staged]);
+    assert!(
+        prepared.stderr.contains("give --root-role the newest one"),
+        "{prepared:?}"
+    );
+    fs::rename(&root, text("root-1.json")).unwrap();
+    fs::copy(&next, &root).unwrap();
+    publisher
+        .release_with("1.1.0", &images, &["--prepare", &staged])
+        .done();
+    let key = format!("{bob}/targets.key");
+    publisher
+        .updata([
+            "sign", "--staged", &staged, "--role", "targets", "--key", &key,
+        ])
+        .done();
+    let line = [
+        "publish",
+        "--staged",
+        &staged,
+        "--repo",
+        &repo,
+        "--root-role",
+        &root,
+    ];
+    publisher
+        .updata([&line[..], &["--keys", &keys]].concat())
+        .done();
+    // A client that has the first root role yet.
+    fs::copy(text("root-1.json"), &root).unwrap();
+    let image = format!("{VARIANT}-{ARCH}-1.1.0-root.ext4.lz4");
+    assert_eq!(python_reads(&python, &publisher, &[&image]).len(), 1);
+}
+
+/// What python-tuf says of these targets, from the publisher's root role on.
+fn python_reads(python: &Path, publisher: &Publisher, names: &[&str]) -> Vec<String> {
     let server = Server::start(&publisher.repo());
     let script = format!(
         "import os, sys, tempfile\n\
@@ -341,25 +513,117 @@ fn python_tuf_reads_what_updata_signs() {
          \x20   path = u.download_target(info, os.path.join(d, 'target'))\n\
          \x20   print(name, info.length, info.hashes['sha256'], os.path.getsize(path))\n"
     );
-    let image = format!("{VARIANT}-{ARCH}-1.0.0-root.ext4.lz4");
     let ran = Ran::of(
         Command::new(python)
             .args(["-c", &script, &server.url()])
             .arg(publisher.path("root.json"))
-            .args(["manifest.json", &image]),
+            .args(names),
     )
     .done();
-    let lines: Vec<_> = ran.stdout.lines().collect();
-    assert_eq!(lines.len(), 2, "{}", ran.stdout);
-    let file = publisher.target(&image);
-    let length = fs::metadata(&file).unwrap().len();
-    let digest = file
-        .file_name()
-        .unwrap()
-        .to_string_lossy()
-        .split('.')
-        .next()
-        .unwrap()
-        .to_owned();
-    assert_eq!(lines[1], format!("{image} {length} {digest} {length}"));
+    ran.stdout.lines().map(str::to_owned).collect()
+}
+
+/// The options of `openssl genpkey` for the kinds of keys that updata signs with.
+const OPENSSL_KEYS: [&[&str]; 3] = [
+    &["-algorithm", "ed25519"],
+    &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+    &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+];
+
+#[test]
+fn keys_that_openssl_made_sign_a_release() {
+    const TEST: &str = "keys_that_openssl_made_sign_a_release";
+    let Some(openssl) = oracle::find(TEST, "openssl") else {
+        return;
+    };
+    let run = |args: &[&str]| Ran::of(Command::new(&openssl).args(args));
+    for options in OPENSSL_KEYS {
+        for form in ["PEM", "DER"] {
+            let publisher = Publisher::with_keys(|keys| {
+                fs::create_dir(keys).unwrap();
+                for role in ["root", "targets", "snapshot", "timestamp"] {
+                    let path = keys.join(format!("{role}.key")).display().to_string();
+                    let more = ["-outform", form, "-out", &path];
+                    run(&[&["genpkey"][..], options, &more].concat()).done();
+                }
+            });
+            publisher.release("1.0.0");
+            // The public half is openssl's, byte for byte.
+            let key = publisher.text("keys/root.key");
+            let theirs = run(&["pkey", "-in", &key, "-inform", form, "-pubout"])
+                .done()
+                .stdout;
+            let ours = publisher.updata(["keys", "public", &key]).done().stdout;
+            assert_eq!(ours, theirs, "{options:?} {form}");
+            let public = publisher.text("public");
+            fs::write(&public, theirs).unwrap();
+            let json = ["keys", "public", "--json", &public];
+            let of_public = publisher.updata(json).done().json();
+            let json = ["keys", "public", "--json", &key];
+            assert_eq!(of_public, publisher.updata(json).done().json());
+        }
+    }
+}
+
+#[test]
+fn openssl_reads_our_keys_and_what_we_do_not_read_of_its_own_is_said() {
+    const TEST: &str = "openssl_reads_our_keys_and_what_we_do_not_read_of_its_own_is_said";
+    let Some(openssl) = oracle::find(TEST, "openssl") else {
+        return;
+    };
+    let run = |args: &[&str]| Ran::of(Command::new(&openssl).args(args));
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for (kind, name) in [
+        ("ed25519", "ED25519 "),
+        ("ecdsa", "prime256v1"),
+        ("rsa", "3072 bit"),
+    ] {
+        let folder = path(kind);
+        programs::run("updata", ["keys", "new", "--out", &folder, "--type", kind]).done();
+        let key = format!("{folder}/root.key");
+        let text = run(&["pkey", "-in", &key, "-noout", "-text"]).done().stdout;
+        assert!(text.contains(name), "{text}");
+    }
+    let other = path("other");
+    let plain = path("rsa/root.key");
+    let refusals: [(&[&str], &str); 4] = [
+        (
+            &[
+                "pkey", "-in", &plain, "-aes256", "-passout", "pass:x", "-out", &other,
+            ],
+            " is encrypted; give the plain key through a pipe: `openssl pkey -in ",
+        ),
+        (
+            &["ecparam", "-genkey", "-name", "prime256v1", "-out", &other],
+            " is not in PKCS#8 (EC PARAMETERS); convert it: `openssl pkcs8 -topk8 -nocrypt -in ",
+        ),
+        (
+            &[
+                "genpkey",
+                "-algorithm",
+                "EC",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-384",
+                "-out",
+                &other,
+            ],
+            " is a private key of another kind than ed25519, ECDSA P-256 and RSA",
+        ),
+        (
+            &["genpkey", "-algorithm", "ed448", "-out", &other],
+            " is a private key of another kind than ed25519, ECDSA P-256 and RSA",
+        ),
+    ];
+    for (make, message) in refusals {
+        run(make).done();
+        let ran = programs::run("updata", ["keys", "public", &other]);
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.stderr.contains(message), "{make:?}: {}", ran.stderr);
+    }
+    // What the message tells to do helps.
+    run(&["ecparam", "-genkey", "-name", "prime256v1", "-out", &other]).done();
+    let new = path("new");
+    run(&["pkcs8", "-topk8", "-nocrypt", "-in", &other, "-out", &new]).done();
+    programs::run("updata", ["keys", "public", &new]).done();
 }

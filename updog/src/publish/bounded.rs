@@ -1,7 +1,7 @@
 //! Small files, read whole and never more than that.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::Path;
 
 /// The whole file.
@@ -9,10 +9,16 @@ use std::path::Path;
 /// # Errors
 /// `InvalidData` when it has more than `max` bytes; those of opening and reading.
 pub(super) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    read_from(File::open(path)?, max)
+}
+
+/// As [`read`], of what is open already.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_from(reader: impl Read, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(max.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    reader.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length <= max) {
         Ok(bytes)
     } else {

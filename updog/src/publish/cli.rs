@@ -10,6 +10,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde::Serialize;
 
@@ -17,15 +18,23 @@ use super::add_update::{self, AddUpdateArgs};
 use super::disk::{self, DiskArgs};
 use super::event::Observer;
 use super::init::{self, InitArgs};
+use super::inspect::{self, InspectArgs};
+use super::keyring::RoleFile;
 use super::keys::{self, KeysNewArgs};
+use super::keys_public::{self, KeysPublicArgs};
 use super::manifest_file::ManifestFileError;
 use super::progress::Bar;
+use super::publish_staged::{self, PublishArgs};
+use super::refresh::{self, RefreshArgs};
 use super::release::{self, ReleaseArgs};
 use super::remove_update::{self, RemoveUpdateArgs};
 use super::root::{self, RootNewArgs};
+use super::root_publish::{self, RootPublishArgs};
+use super::root_rotate::{self, RootRotateArgs};
 use super::set_max_version::{self, SetMaxVersionArgs};
 use super::set_migrations::{self, SetMigrationsArgs};
 use super::set_waves::{self, SetWavesArgs};
+use super::sign::{self, SignArgs};
 use super::validate::{self, ValidateArgs};
 use super::verity::{self, VerityArgs};
 use crate::exit::{Exit, chain};
@@ -81,6 +90,27 @@ Example:
 Without a --migration to the new version, its settings have the form of the version just below.
 A release that stops halfway changes nothing; run it again.")]
     Release(Box<ReleaseArgs>),
+    /// Add a signature to a prepared release or a root role
+    #[command(after_help = "\
+Example:
+  updata sign --staged 1.1.0.staged --role targets                     # show, sign nothing
+  updata sign --staged 1.1.0.staged --role targets --key alice.key
+  updata sign --staged root-2.json --role root --old-root root.json --key bob.key")]
+    Sign(SignArgs),
+    /// Publish a prepared release that has its signatures
+    #[command(after_help = "\
+Example:
+  updata publish --staged 1.1.0.staged --repo repo --root-role root.json --keys keys")]
+    Publish(PublishArgs),
+    /// Give published metadata new expiries, for a daily job
+    #[command(after_help = "\
+Example:
+  updata refresh --repo repo --root-role root.json \\
+      --key snapshot=snapshot.key --key timestamp=timestamp.key")]
+    Refresh(Box<RefreshArgs>),
+    /// Show roles, keys, signatures, expiries and versions, with warnings
+    #[command(after_help = "Example:\n  updata inspect repo")]
+    Inspect(InspectArgs),
     /// Make a factory disk: both sets, the first installed and good
     #[command(after_help = "\
 Example:
@@ -122,9 +152,14 @@ Example:
 
 #[derive(Debug, Subcommand)]
 enum KeysVerb {
-    /// Make separate root, targets, snapshot and timestamp keys (ed25519)
-    #[command(after_help = "Example:\n  updata keys new --out keys")]
+    /// Make separate root, targets, snapshot and timestamp keys
+    #[command(after_help = "\
+Example:
+  updata keys new --out keys --type rsa --root-keys 3 --targets-keys 2")]
     New(KeysNewArgs),
+    /// Print the public half of a key, as PEM
+    #[command(after_help = "Example:\n  updata keys public root-2.key --out root-2.pub")]
+    Public(KeysPublicArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -133,7 +168,19 @@ enum RootVerb {
     #[command(after_help = "\
 Example:
   updata root new --keys keys --out root.json --threshold 2 --expires 52w")]
-    New(RootNewArgs),
+    New(Box<RootNewArgs>),
+    /// Write and sign the next version: other keys, thresholds, a later expiry
+    #[command(after_help = "\
+Example:
+  updata root rotate --root-role root.json --out root-2.json --keys keys \\
+      --replace timestamp=new/timestamp.key --threshold 2 --add root=new/root.key")]
+    Rotate(Box<RootRotateArgs>),
+    /// Put the next version into every metadata folder of a repository
+    #[command(after_help = "\
+Example:
+  updata root publish --repo repo --root-role root-2.json --old-root root.json \\
+      --keys keys --key timestamp=new/timestamp.key")]
+    Publish(Box<RootPublishArgs>),
 }
 
 /// Parses `args` (the program's name first), runs the verb, prints its result, and says how it
@@ -183,7 +230,30 @@ fn command() -> Command {
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    Cli::from_arg_matches(&command().try_get_matches_from(args)?)
+    let cli = Cli::from_arg_matches(&command().try_get_matches_from(args)?)?;
+    if cli.verb.keys_from_stdin() > 1 {
+        let message = "stdin holds one key: give `-` only once\n";
+        return Err(command().error(ErrorKind::ArgumentConflict, message));
+    }
+    Ok(cli)
+}
+
+impl Verb {
+    fn keys_from_stdin(&self) -> usize {
+        let files = |files: &[RoleFile]| files.iter().filter(|file| file.is_stdin()).count();
+        match self {
+            Self::Root(RootVerb::New(args)) => args.keys.from_stdin() + files(&args.public),
+            Self::Root(RootVerb::Rotate(args)) => {
+                args.keys.from_stdin() + files(&args.add) + files(&args.replace)
+            }
+            Self::Root(RootVerb::Publish(args)) => args.keys.from_stdin(),
+            Self::Release(args) => args.keys.from_stdin(),
+            Self::Sign(args) => args.from_stdin(),
+            Self::Publish(args) => args.keys.from_stdin(),
+            Self::Refresh(args) => args.keys.from_stdin(),
+            _ => 0,
+        }
+    }
 }
 
 fn dispatch(
@@ -193,7 +263,24 @@ fn dispatch(
 ) -> Result<Box<dyn Outcome>, Failure> {
     match verb {
         Verb::Keys(KeysVerb::New(args)) => done(keys::run(args), keys::Error::is_refusal),
+        Verb::Keys(KeysVerb::Public(args)) => {
+            done(keys_public::run(args), keys_public::Error::is_refusal)
+        }
         Verb::Root(RootVerb::New(args)) => done(root::run(args, now), root::Error::is_refusal),
+        Verb::Root(RootVerb::Rotate(args)) => {
+            done(root_rotate::run(args, now), root_rotate::Error::is_refusal)
+        }
+        Verb::Root(RootVerb::Publish(args)) => done(
+            root_publish::run(args, now),
+            root_publish::Error::is_refusal,
+        ),
+        Verb::Sign(args) => done(sign::run(args, now), sign::Error::is_refusal),
+        Verb::Publish(args) => done(
+            publish_staged::run(args, now),
+            publish_staged::Error::is_refusal,
+        ),
+        Verb::Refresh(args) => done(refresh::run(args, now), refresh::Error::is_refusal),
+        Verb::Inspect(args) => done(inspect::run(args, now), inspect::Error::is_refusal),
         Verb::Verity(args) => done(verity::run(args, observer), verity::Error::is_refusal),
         Verb::Release(args) => done(
             release::run(args, now, observer),
@@ -308,7 +395,7 @@ mod tests {
         command.build();
         let mut seen = Vec::new();
         leaves(&mut command, "updata", &mut seen);
-        assert_eq!(seen.len(), 12, "{seen:?}");
+        assert_eq!(seen.len(), 19, "{seen:?}");
     }
 
     #[test]
@@ -320,7 +407,7 @@ mod tests {
         assert_eq!(args.hash, "h");
         for line in ["updata init -h", "updata add-update --help", "updata -h"] {
             let error = parse_line(line).unwrap_err();
-            assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp, "{line}");
+            assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{line}");
         }
     }
 

@@ -4,12 +4,12 @@
 //! name by a rename; then the folder is synced. A crash before the rename leaves a temporary file
 //! whose name starts with [`TEMP_PREFIX`] and nothing else.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use snafu::{ResultExt, Snafu, ensure};
+use snafu::{IntoError as _, OptionExt, ResultExt, Snafu, ensure};
 use tempfile::NamedTempFile;
 
 /// How the name of every unfinished file begins, so that leftovers can be told from content.
@@ -40,6 +40,12 @@ pub enum DurableError {
     /// A file that must be new is there already.
     #[snafu(display("{} exists and is not overwritten; choose another name", path.display()))]
     Exists { path: PathBuf },
+    /// A folder that must be new has something in it.
+    #[snafu(display("{} exists and is not empty; choose another folder", path.display()))]
+    NotEmpty { path: PathBuf },
+    /// The path names no folder that could be made.
+    #[snafu(display("'{}' has no last part to make a folder of", path.display()))]
+    NoName { path: PathBuf },
     /// The destination is a device, a folder or the like.
     #[snafu(display("{} is not a regular file and is not replaced", path.display()))]
     NotRegular { path: PathBuf },
@@ -48,7 +54,10 @@ pub enum DurableError {
 impl DurableError {
     /// Whether a rule forbade it, rather than the machine failing.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Exists { .. } | Self::NotRegular { .. })
+        matches!(
+            self,
+            Self::Exists { .. } | Self::NotRegular { .. } | Self::NotEmpty { .. }
+        )
     }
 }
 
@@ -161,6 +170,63 @@ pub fn create_dir_all(path: &Path) -> Result<(), DurableError> {
     missing
         .into_iter()
         .try_for_each(|dir| sync_dir(folder_of(dir)))
+}
+
+/// Makes the folder `dir` with what `fill` puts into it, for its owner alone where `mode` says so.
+///
+/// Afterwards, and after a crash, the folder is whole or does not exist; a crash can leave a
+/// temporary folder beside it whose name starts with [`TEMP_PREFIX`]. An empty folder in its place
+/// is replaced.
+///
+/// # Errors
+/// [`DurableError::NotEmpty`] when there is something already; those of `fill`, which must sync its
+/// files.
+pub fn create_dir_whole<E: From<DurableError>>(
+    dir: &Path,
+    mode: u32,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    refuse_occupied(dir)?;
+    let parent = folder_of(dir);
+    create_dir_all(parent)?;
+    let staging = tempfile::Builder::new()
+        .prefix(TEMP_PREFIX)
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(parent)
+        .context(CreateDirSnafu { path: dir })?;
+    let staged = staging.path().join("new");
+    DirBuilder::new()
+        .mode(mode)
+        .create(&staged)
+        .context(CreateDirSnafu { path: dir })?;
+    fill(&staged)?;
+    sync_dir(&staged)?;
+    match fs::rename(&staged, dir) {
+        Ok(()) => Ok(sync_dir(parent)?),
+        Err(error) if occupied(&error) => Err(NotEmptySnafu { path: dir }.build().into()),
+        Err(source) => Err(RenameSnafu { path: dir }.into_error(source).into()),
+    }
+}
+
+/// Says early what [`create_dir_whole`] would say at its end.
+pub fn refuse_occupied(path: &Path) -> Result<(), DurableError> {
+    let empty = match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    ensure!(empty, NotEmptySnafu { path });
+    path.file_name().context(NoNameSnafu { path })?;
+    Ok(())
+}
+
+/// The errors of renaming a folder over something that is not an empty folder.
+fn occupied(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Makes renames in `path` durable.

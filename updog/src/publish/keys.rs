@@ -4,31 +4,85 @@
 //! made in a temporary folder beside it, synced, and renamed into place.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::num::NonZeroU8;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::Ed25519KeyPair;
-use clap::Args;
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use clap::{Args, ValueEnum};
 use serde::Serialize;
-use snafu::{OptionExt, ResultExt, Snafu, ensure};
+use snafu::{ResultExt, Snafu};
 use tough::schema::RoleType;
 
 use super::durable::{self, DurableError};
+use super::key_file::{self, KeyType};
 use super::keyring;
 
-/// Where the keys go and how many of them are for root.
+/// Where the keys go, of what kind they are and how many each role gets.
 #[derive(Debug, Clone, Args)]
 pub struct KeysNewArgs {
     /// The folder to make; it must not exist, or be empty
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// The kind of key: ed25519, rsa (RSASSA-PSS with SHA-256) or ecdsa (P-256 with SHA-256)
+    #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = KeyType::Ed25519)]
+    pub key_type: KeyType,
+    /// The length of RSA keys: 3072 or 4096
+    #[arg(long, value_name = "BITS", value_enum, default_value_t = RsaBits::Bits3072)]
+    pub rsa_bits: RsaBits,
     /// How many root keys: root.key, root-2.key, …; `root new --threshold` says how many must sign
     #[arg(long, value_name = "N", default_value = "1")]
     pub root_keys: NonZeroU8,
+    /// How many targets keys
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub targets_keys: NonZeroU8,
+    /// How many snapshot keys
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub snapshot_keys: NonZeroU8,
+    /// How many timestamp keys
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub timestamp_keys: NonZeroU8,
+}
+
+impl KeysNewArgs {
+    /// One ed25519 key a role.
+    pub fn new(out: impl Into<PathBuf>) -> Self {
+        Self {
+            out: out.into(),
+            key_type: KeyType::Ed25519,
+            rsa_bits: RsaBits::Bits3072,
+            root_keys: NonZeroU8::MIN,
+            targets_keys: NonZeroU8::MIN,
+            snapshot_keys: NonZeroU8::MIN,
+            timestamp_keys: NonZeroU8::MIN,
+        }
+    }
+
+    fn count(&self, role: RoleType) -> NonZeroU8 {
+        match role {
+            RoleType::Root => self.root_keys,
+            RoleType::Snapshot => self.snapshot_keys,
+            RoleType::Timestamp => self.timestamp_keys,
+            RoleType::Targets | RoleType::DelegatedTargets => self.targets_keys,
+        }
+    }
+}
+
+/// How long RSA keys are. 2,048 bits are read but not made any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RsaBits {
+    /// About as strong as the other kinds.
+    #[value(name = "3072")]
+    Bits3072,
+    /// Slower.
+    #[value(name = "4096")]
+    Bits4096,
 }
 
 /// The keys that were made.
@@ -49,6 +103,8 @@ pub struct KeySummary {
     pub file: PathBuf,
     /// What metadata call it.
     pub key_id: String,
+    /// What kind of key it is.
+    pub key_type: KeyType,
 }
 
 impl KeySummary {
@@ -58,6 +114,7 @@ impl KeySummary {
             role: key.role,
             file: key.path.clone(),
             key_id: hex::encode(&key.id),
+            key_type: key.key_type(),
         }
     }
 }
@@ -73,20 +130,15 @@ pub enum Error {
     ))]
     Exists { dir: PathBuf },
     /// The random source or the key generator failed.
-    #[snafu(display("generating an ed25519 key"))]
+    #[snafu(display("generating an {key_type} key"))]
     Generate {
-        source: aws_lc_rs::error::Unspecified,
+        key_type: KeyType,
+        source: Unspecified,
     },
     /// A key could not be written.
     #[snafu(display("writing the key {}", path.display()))]
     Write { path: PathBuf, source: io::Error },
-    /// The folder could not be made or given its name.
-    #[snafu(display("making the key folder {}", dir.display()))]
-    MakeDir { dir: PathBuf, source: io::Error },
-    /// The path names no folder that could be made.
-    #[snafu(display("'{}' has no last part to make a folder of", dir.display()))]
-    NoName { dir: PathBuf },
-    /// A folder above could not be made or synced.
+    /// The folder could not be made, synced or given its name.
     #[snafu(transparent)]
     Durable { source: DurableError },
     /// The finished keys do not read back.
@@ -107,35 +159,17 @@ impl Error {
 /// leave a temporary folder whose name starts with `.updata-`.
 pub fn run(args: &KeysNewArgs) -> Result<KeysNewOutcome, Error> {
     let dir = &args.out;
-    // Cheap and early; the rename below is what decides.
-    let empty = fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
-    ensure!(empty, ExistsSnafu { dir });
-    dir.file_name().context(NoNameSnafu { dir })?;
-
-    let parent = durable::folder_of(dir);
-    durable::create_dir_all(parent)?;
-    let staging = tempfile::Builder::new()
-        .prefix(durable::TEMP_PREFIX)
-        .permissions(Permissions::from_mode(0o700))
-        .tempdir_in(parent)
-        .context(MakeDirSnafu { dir })?;
-    let staged = staging.path().join("keys");
-    DirBuilder::new()
-        .mode(0o700)
-        .create(&staged)
-        .context(MakeDirSnafu { dir })?;
-    let random = SystemRandom::new();
-    for name in file_names(args.root_keys) {
-        write_key(&staged.join(name), &random)?;
+    let made = durable::create_dir_whole(dir, 0o700, |staged| {
+        file_names(args)
+            .iter()
+            .try_for_each(|name| write_key(&staged.join(name), &generate(args)?))
+    });
+    match made {
+        Err(Error::Durable {
+            source: DurableError::NotEmpty { path: dir },
+        }) => return ExistsSnafu { dir }.fail(),
+        made => made?,
     }
-    durable::sync_dir(&staged)?;
-    match fs::rename(&staged, dir) {
-        Ok(()) => {}
-        Err(error) if occupied(&error) => return ExistsSnafu { dir }.fail(),
-        Err(source) => return Err(source).context(MakeDirSnafu { dir }),
-    }
-    durable::sync_dir(parent)?;
-
     let keys = keyring::read(dir, &keyring::ROLES)?;
     Ok(KeysNewOutcome {
         dir: dir.clone(),
@@ -143,41 +177,55 @@ pub fn run(args: &KeysNewArgs) -> Result<KeysNewOutcome, Error> {
     })
 }
 
-/// `root.key`, `root-2.key`, … and one for each other role.
-fn file_names(root_keys: NonZeroU8) -> Vec<String> {
-    let further = (2..=root_keys.get()).map(|n| format!("root-{n}"));
-    let stems = keyring::ROLES
-        .iter()
-        .map(ToString::to_string)
-        .chain(further);
-    stems
+/// `root.key`, `root-2.key`, … and so on for each other role.
+fn file_names(args: &KeysNewArgs) -> Vec<String> {
+    let stems = |role: RoleType| {
+        let further = (2..=args.count(role).get()).map(move |n| format!("{role}-{n}"));
+        std::iter::once(role.to_string()).chain(further)
+    };
+    keyring::ROLES
+        .into_iter()
+        .flat_map(stems)
         .map(|stem| format!("{stem}.{}", keyring::EXTENSION))
         .collect()
 }
 
-/// PKCS#8 version 1: what `openssl genpkey -algorithm ED25519` writes, and what every reader of
-/// PKCS#8 knows, while version 2 is still refused by some.
-fn write_key(path: &Path, random: &SystemRandom) -> Result<(), Error> {
-    let document = Ed25519KeyPair::generate_pkcs8v1(random).context(GenerateSnafu)?;
+/// A new private key, in the form that its file gets: the forms that tough reads.
+fn generate(args: &KeysNewArgs) -> Result<Vec<u8>, Error> {
+    let random = SystemRandom::new();
+    let key_type = args.key_type;
+    let made = match key_type {
+        // PKCS#8 version 1: what `openssl genpkey -algorithm ED25519` writes, and what every reader
+        // of PKCS#8 knows, while version 2 is still refused by some.
+        KeyType::Ed25519 => {
+            Ed25519KeyPair::generate_pkcs8v1(&random).map(|document| document.as_ref().to_vec())
+        }
+        KeyType::Ecdsa => EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
+            .map(|document| document.as_ref().to_vec()),
+        KeyType::Rsa => generate_rsa(args.rsa_bits),
+    };
+    made.context(GenerateSnafu { key_type })
+}
+
+fn generate_rsa(bits: RsaBits) -> Result<Vec<u8>, Unspecified> {
+    let size = match bits {
+        RsaBits::Bits3072 => KeySize::Rsa3072,
+        RsaBits::Bits4096 => KeySize::Rsa4096,
+    };
+    let der: Pkcs8V1Der<'_> = RsaKeyPair::generate(size)?.as_der()?;
+    Ok(key_file::private_pem(der.as_ref()).into_bytes())
+}
+
+fn write_key(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
         .context(WriteSnafu { path })?;
-    file.write_all(document.as_ref())
+    file.write_all(bytes)
         .and_then(|()| file.sync_all())
         .context(WriteSnafu { path })
-}
-
-/// The errors of renaming a folder over something that is not an empty folder.
-fn occupied(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::DirectoryNotEmpty
-            | io::ErrorKind::AlreadyExists
-            | io::ErrorKind::NotADirectory
-    )
 }
 
 impl fmt::Display for KeysNewOutcome {
@@ -197,12 +245,15 @@ impl fmt::Display for KeysNewOutcome {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn args(dir: &Path, root_keys: u8) -> KeysNewArgs {
         KeysNewArgs {
-            out: dir.to_path_buf(),
             root_keys: root_keys.try_into().unwrap(),
+            ..KeysNewArgs::new(dir)
         }
     }
 

@@ -7,9 +7,12 @@
 //!
 //! | Verb                                                                | Module               |
 //! |---------------------------------------------------------------------|----------------------|
-//! | `keys new`, `root new`                                              | [`keys`], [`root`]   |
+//! | `keys new`, `keys public`                                           | [`keys`], [`keys_public`] |
+//! | `root new`, `root rotate`, `root publish`                           | [`root`], [`root_rotate`], [`root_publish`] |
 //! | `verity`                                                            | [`verity`]           |
 //! | `release`                                                           | [`release`]          |
+//! | `sign`, `publish`                                                   | [`sign`], [`publish_staged`] |
+//! | `refresh`, `inspect`                                                | [`refresh`], [`inspect`] |
 //! | `disk`                                                              | [`disk`]             |
 //! | `init`, `validate`                                                  | [`init`], [`validate`] |
 //! | `add-update`, `remove-update`                                       | [`add_update`], [`remove_update`] |
@@ -23,13 +26,20 @@ pub mod add_update;
 pub mod cli;
 pub mod disk;
 pub mod init;
+pub mod inspect;
 pub mod keys;
+pub mod keys_public;
+pub mod publish_staged;
+pub mod refresh;
 pub mod release;
 pub mod remove_update;
 pub mod root;
+pub mod root_publish;
+pub mod root_rotate;
 pub mod set_max_version;
 pub mod set_migrations;
 pub mod set_waves;
+pub mod sign;
 pub mod validate;
 pub mod verity;
 
@@ -38,11 +48,15 @@ pub mod durable;
 pub mod event;
 pub mod hash_image;
 pub mod image_file;
+pub mod key_file;
 pub mod keyring;
 pub mod manifest_file;
 pub mod period;
 pub mod progress;
+pub mod published;
 pub mod random;
+pub mod signatures;
+pub mod stage;
 pub mod tuf;
 pub mod wave_file;
 pub mod word;

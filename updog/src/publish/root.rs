@@ -1,6 +1,6 @@
 //! `updata root new`: the first root role, which hosts are shipped with.
 //!
-//! Each role gets keys of its own: root alone can have several, with a threshold. The root keys are
+//! Each role gets keys of its own, several of them with a threshold where wanted. The root keys are
 //! needed here and when a key changes, and never to publish a release.
 
 use std::collections::HashMap;
@@ -8,33 +8,78 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
-use clap::Args;
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::{ArgGroup, Args};
 use serde::Serialize;
 use snafu::{Snafu, ensure};
-use tough::schema::{RoleKeys, RoleType, Root};
+use tough::schema::{RoleKeys, RoleType, Root, Signed};
 
 use super::durable::{self, DurableError};
-use super::keyring::{self, KeyringError, RoleKey};
+use super::key_file::KeyFileError;
+use super::keyring::{self, KeyArgs, KeyringError, RoleFile, RoleKey};
 use super::keys::KeySummary;
 use super::period::Period;
+use super::signatures::{self, SignedBytes};
 use super::tuf::{self, TufError};
 
 /// Which keys, and what the root role demands of them.
 #[derive(Debug, Clone, Args)]
+#[command(group = ArgGroup::new("signers").args(["keys", "key"]).required(true).multiple(true))]
 pub struct RootNewArgs {
-    /// The folder with root*.key, targets*.key, snapshot*.key and timestamp*.key
-    #[arg(long, value_name = "DIR")]
-    pub keys: PathBuf,
+    /// The keys of all four roles
+    #[command(flatten)]
+    pub keys: KeyArgs,
+    /// A key whose private half is elsewhere, as `updata keys public` writes it. May be given
+    /// several times
+    #[arg(long, value_name = "ROLE=FILE")]
+    pub public: Vec<RoleFile>,
     /// The file to write; it must not exist
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// How many of the root keys must sign a root role
     #[arg(long, value_name = "N", default_value = "1")]
     pub threshold: NonZeroU64,
+    /// How many of the targets keys must sign what is released
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub targets_threshold: NonZeroU64,
+    /// How many of the snapshot keys must sign
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub snapshot_threshold: NonZeroU64,
+    /// How many of the timestamp keys must sign
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub timestamp_threshold: NonZeroU64,
     /// How long the root role stays valid: weeks, days or hours
     #[arg(long, value_name = "PERIOD", default_value_t = Period::weeks(52))]
     pub expires: Period,
+    /// Write it although signatures are missing; `updata sign --role root` adds them
+    #[arg(long)]
+    pub partial: bool,
+}
+
+impl RootNewArgs {
+    /// A root role that wants one signature of each role, valid for a year.
+    pub fn new(keys: KeyArgs, out: impl Into<PathBuf>) -> Self {
+        Self {
+            keys,
+            public: Vec::new(),
+            out: out.into(),
+            threshold: NonZeroU64::MIN,
+            targets_threshold: NonZeroU64::MIN,
+            snapshot_threshold: NonZeroU64::MIN,
+            timestamp_threshold: NonZeroU64::MIN,
+            expires: Period::weeks(52),
+            partial: false,
+        }
+    }
+
+    fn threshold_of(&self, role: RoleType) -> NonZeroU64 {
+        match role {
+            RoleType::Root => self.threshold,
+            RoleType::Snapshot => self.snapshot_threshold,
+            RoleType::Timestamp => self.timestamp_threshold,
+            RoleType::Targets | RoleType::DelegatedTargets => self.targets_threshold,
+        }
+    }
 }
 
 /// The root role that was written.
@@ -48,6 +93,8 @@ pub struct RootNewOutcome {
     pub expires: DateTime<Utc>,
     /// How many root keys must sign the next one.
     pub threshold: u64,
+    /// How many root signatures it lacks; with any no host accepts it.
+    pub missing: u64,
     /// The keys it names.
     pub keys: Vec<KeySummary>,
 }
@@ -58,14 +105,14 @@ pub struct RootNewOutcome {
 pub enum Error {
     /// The threshold can never be met.
     #[snafu(display(
-        "a threshold of {threshold} needs as many root keys, {} has {found}; \
-         make them with `updata keys new --root-keys {threshold}`",
-        dir.display()
+        "a threshold of {threshold} needs as many {role} keys, {place} has {found}; \
+         make them with `updata keys new --{role}-keys {threshold}`"
     ))]
-    TooFewRootKeys {
+    TooFewKeys {
+        role: RoleType,
         threshold: u64,
         found: u64,
-        dir: PathBuf,
+        place: String,
     },
     /// Two files hold one key.
     #[snafu(display(
@@ -73,9 +120,18 @@ pub enum Error {
         first.display(), second.display()
     ))]
     SharedKey { first: PathBuf, second: PathBuf },
+    /// Not enough private keys are here.
+    #[snafu(display(
+        "{missing} root signature(s) would be missing; give more root keys, or write it with \
+         --partial and let the others run `updata sign --role root`"
+    ))]
+    Unsigned { missing: u64 },
     /// The keys cannot be used.
     #[snafu(transparent)]
     Keyring { source: KeyringError },
+    /// A public key cannot be used.
+    #[snafu(transparent)]
+    File { source: KeyFileError },
     /// The role cannot be signed.
     #[snafu(transparent)]
     Tuf { source: TufError },
@@ -87,44 +143,79 @@ pub enum Error {
 impl Error {
     /// Whether a rule forbade it, rather than the machine failing.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Durable { source } if source.is_refusal())
+        match self {
+            Self::Unsigned { .. } => true,
+            Self::Durable { source } => source.is_refusal(),
+            _ => false,
+        }
     }
 }
 
-/// Writes version 1 of a root role, signed by every root key of the folder.
+/// Writes version 1 of a root role, signed by every root key that is given.
 pub fn run(args: &RootNewArgs, now: DateTime<Utc>) -> Result<RootNewOutcome, Error> {
     durable::refuse_existing(&args.out)?;
-    let keys = keyring::read(&args.keys, &keyring::ROLES)?;
+    let keys = all_keys(args)?;
     refuse_shared(&keys)?;
-    let roots = keys.iter().filter(|key| key.role == RoleType::Root).count();
-    let found = u64::try_from(roots).expect("a count of files fits in 64 bits");
-    let threshold = args.threshold.get();
-    ensure!(
-        found >= threshold,
-        TooFewRootKeysSnafu {
-            threshold,
-            found,
-            dir: &args.keys
-        }
-    );
-
+    for role in keyring::ROLES {
+        let of_role = keys.iter().filter(|key| key.role == role).count();
+        let found = u64::try_from(of_role).unwrap_or(u64::MAX);
+        let threshold = args.threshold_of(role).get();
+        ensure!(
+            found >= threshold,
+            TooFewKeysSnafu {
+                role,
+                threshold,
+                found,
+                place: args.keys.place(),
+            }
+        );
+    }
     let expires = tuf::expiry(args.expires, now)?;
-    let root = root_role(&keys, args.threshold, expires);
-    let signed = tuf::block_on(tuf::sign(root.clone(), &root, &keys))??;
-    durable::create(&args.out, signed.buffer())?;
+    let root = root_role(&keys, |role| args.threshold_of(role), expires);
+    let mut signed = Signed {
+        signed: root,
+        signatures: Vec::new(),
+    };
+    let root = signed.signed.clone();
+    tuf::block_on(signatures::add(&mut signed, &[&root], &keys))??;
+    let missing = signatures::tally(&root, &signed).missing();
+    ensure!(args.partial || missing == 0, UnsignedSnafu { missing });
+    durable::create(&args.out, SignedBytes::of(signed)?.buffer())?;
     Ok(RootNewOutcome {
         file: args.out.clone(),
         version: root.version.get(),
         expires: tuf::end_of(args.expires, now)?,
-        threshold,
+        threshold: args.threshold.get(),
+        missing,
         keys: keys.iter().map(KeySummary::of).collect(),
     })
+}
+
+/// The keys of all roles, by role, those of which only the public half is here last.
+fn all_keys(args: &RootNewArgs) -> Result<Vec<RoleKey>, Error> {
+    let with_public: Vec<RoleType> = args.public.iter().map(|file| file.role).collect();
+    let needed = keyring::ROLES
+        .into_iter()
+        .filter(|role| !with_public.contains(role));
+    let mut keys = args.keys.read_present(&keyring::ROLES)?;
+    args.keys.ensure_each(&keys, needed)?;
+    for file in &args.public {
+        let key = RoleKey::read_public(file)?;
+        // The private half may have been given as well.
+        if !keys
+            .iter()
+            .any(|other| other.role == key.role && other.is(&key.public))
+        {
+            keys.push(key);
+        }
+    }
+    Ok(keys)
 }
 
 /// One stolen key must not be good for two roles, nor count twice for one.
 fn refuse_shared(keys: &[RoleKey]) -> Result<(), Error> {
     for (at, key) in keys.iter().enumerate() {
-        if let Some(first) = keys[..at].iter().find(|other| other.public == key.public) {
+        if let Some(first) = keys[..at].iter().find(|other| other.is(&key.public)) {
             return SharedKeySnafu {
                 first: &first.path,
                 second: &key.path,
@@ -136,18 +227,18 @@ fn refuse_shared(keys: &[RoleKey]) -> Result<(), Error> {
 }
 
 /// Pure: the role that names each key for its own role only.
-fn root_role(keys: &[RoleKey], threshold: NonZeroU64, expires: jiff::Timestamp) -> Root {
+fn root_role(
+    keys: &[RoleKey],
+    threshold: impl Fn(RoleType) -> NonZeroU64,
+    expires: jiff::Timestamp,
+) -> Root {
     let role_keys = |role| RoleKeys {
         keyids: keys
             .iter()
             .filter(|key| key.role == role)
             .map(|key| key.id.clone())
             .collect(),
-        threshold: if role == RoleType::Root {
-            threshold
-        } else {
-            NonZeroU64::MIN
-        },
+        threshold: threshold(role),
         _extra: HashMap::new(),
     };
     Root {
@@ -178,8 +269,17 @@ impl fmt::Display for RootNewOutcome {
             self.file.display(),
             self.version,
             self.threshold,
-            self.expires.format("%Y-%m-%dT%H:%M:%SZ")
-        )
+            self.expires.to_rfc3339_opts(SecondsFormat::Secs, true)
+        )?;
+        if self.missing > 0 {
+            write!(
+                f,
+                "\n{0} root signature(s) missing: `updata sign --role root --staged {1} --key FILE`",
+                self.missing,
+                self.file.display()
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -197,16 +297,11 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("keys");
         keys::run(&KeysNewArgs {
-            out: dir.clone(),
             root_keys: root_keys.try_into().unwrap(),
+            ..KeysNewArgs::new(&dir)
         })
         .unwrap();
-        let args = RootNewArgs {
-            keys: dir,
-            out: temp.path().join("root.json"),
-            threshold: NonZeroU64::MIN,
-            expires: Period::weeks(52),
-        };
+        let args = RootNewArgs::new(KeyArgs::folder(dir), temp.path().join("root.json"));
         (temp, args)
     }
 
@@ -249,7 +344,7 @@ mod tests {
             format!(
                 "a threshold of 2 needs as many root keys, {} has 1; \
                  make them with `updata keys new --root-keys 2`",
-                args.keys.display()
+                args.keys.place()
             )
         );
         assert!(!args.out.exists());
@@ -257,10 +352,10 @@ mod tests {
 
     #[test]
     fn one_key_for_two_roles_is_an_error() {
-        let (_temp, args) = setup(1);
+        let (temp, args) = setup(1);
         std::fs::copy(
-            args.keys.join("targets.key"),
-            args.keys.join("snapshot.key"),
+            temp.path().join("keys/targets.key"),
+            temp.path().join("keys/snapshot.key"),
         )
         .unwrap();
         let error = run(&args, now()).unwrap_err();

@@ -1,20 +1,18 @@
 //! What the verbs share of TUF: signing a role, reading a root role, and the runtime that the
 //! library's asynchronous functions need.
 
+use std::error::Error as StdError;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::rand::SystemRandom;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use snafu::{OptionExt, ResultExt, Snafu};
-use tough::editor::signed::SignedRole;
-use tough::key_source::{KeySource, LocalKeySource};
-use tough::schema::{KeyHolder, Role, Root, Signed};
+use tough::schema::{Role, RoleType, Root, Signed};
 
 use super::bounded;
 use super::keyring::RoleKey;
 use super::period::Period;
+use super::signatures::{self, SignedBytes};
 
 /// The version of the specification that every role states.
 pub const SPEC_VERSION: &str = "1.0.0";
@@ -23,24 +21,40 @@ pub(super) const MAX_ROOT_BYTES: u64 = 1 << 20;
 
 /// Why metadata cannot be signed or trusted.
 #[derive(Debug, Snafu)]
+#[snafu(visibility(pub(super)))]
 #[allow(missing_docs)] // the message says what each field is
 pub enum TufError {
     /// The runtime did not start.
     #[snafu(display("starting the runtime that signs"))]
     Runtime { source: io::Error },
+    /// The role has no canonical form.
+    #[snafu(display("bringing the {role} role into the form that is signed"))]
+    Canonical {
+        role: RoleType,
+        #[snafu(source(from(tough::schema::Error, Box::new)))]
+        source: Box<tough::schema::Error>,
+    },
+    /// The role has no bytes.
+    #[snafu(display("writing the {role} role as JSON"))]
+    Serialize {
+        role: RoleType,
+        source: serde_json::Error,
+    },
+    /// A key that was read a moment ago is none any more.
+    #[snafu(display("{} does not sign", path.display()))]
+    NoSigner { path: PathBuf },
     /// The library did not sign.
     #[snafu(display("signing the {role} role"))]
     Sign {
-        role: &'static str,
-        #[snafu(source(from(tough::error::Error, Box::new)))]
-        source: Box<tough::error::Error>,
+        role: RoleType,
+        source: Box<dyn StdError + Send + Sync>,
     },
     /// What was signed does not satisfy the root role.
     #[snafu(display(
         "the {role} role is not signed as the root role demands; check the key folder"
     ))]
     Unsatisfied {
-        role: &'static str,
+        role: RoleType,
         #[snafu(source(from(tough::schema::Error, Box::new)))]
         source: Box<tough::schema::Error>,
     },
@@ -81,13 +95,19 @@ pub struct RootFile {
 impl RootFile {
     /// Reads and verifies the file.
     pub fn read(path: &Path) -> Result<Self, TufError> {
+        let file = Self::read_unsigned(path)?;
+        file.root()
+            .verify_role(&file.signed)
+            .context(UnsignedRootSnafu { path })?;
+        Ok(file)
+    }
+
+    /// Reads the file, which may lack signatures: to add one, or to look at it. Nothing it says is
+    /// to be trusted.
+    pub fn read_unsigned(path: &Path) -> Result<Self, TufError> {
         let bytes = bounded::read(path, MAX_ROOT_BYTES).context(ReadRootSnafu { path })?;
         let signed: Signed<Root> =
             serde_json::from_slice(&bytes).context(ParseRootSnafu { path })?;
-        signed
-            .signed
-            .verify_role(&signed)
-            .context(UnsignedRootSnafu { path })?;
         Ok(Self {
             path: path.to_path_buf(),
             bytes,
@@ -99,30 +119,30 @@ impl RootFile {
     pub fn root(&self) -> &Root {
         &self.signed.signed
     }
+
+    /// How many keys must sign a role; no number of them where it names none for it.
+    pub fn threshold(&self, role: RoleType) -> u64 {
+        self.root()
+            .roles
+            .get(&role)
+            .map_or(u64::MAX, |named| named.threshold.get())
+    }
 }
 
 /// Signs a role with those of `keys` that `root` names for it, and checks that it is enough.
-pub async fn sign<T>(role: T, root: &Root, keys: &[RoleKey]) -> Result<SignedRole<T>, TufError>
-where
-    T: Role + Serialize,
-{
-    let name = role_name::<T>();
-    let sources: Vec<Box<dyn KeySource>> = keys
-        .iter()
-        .filter(|key| key.role == T::TYPE)
-        .map(|key| {
-            Box::new(LocalKeySource {
-                path: key.path.clone(),
-            }) as Box<dyn KeySource>
-        })
-        .collect();
-    let holder = KeyHolder::Root(root.clone());
-    let signed = SignedRole::new(role, &holder, &sources, &SystemRandom::new())
-        .await
-        .context(SignSnafu { role: name })?;
-    root.verify_role(signed.signed())
-        .context(UnsatisfiedSnafu { role: name })?;
-    Ok(signed)
+pub async fn sign<T: Role>(
+    role: T,
+    root: &Root,
+    keys: &[RoleKey],
+) -> Result<SignedBytes<T>, TufError> {
+    let mut signed = Signed {
+        signed: role,
+        signatures: Vec::new(),
+    };
+    signatures::add(&mut signed, &[root], keys).await?;
+    root.verify_role(&signed)
+        .context(UnsatisfiedSnafu { role: T::TYPE })?;
+    SignedBytes::of(signed)
 }
 
 /// The end of `period` from `now` on, to the second as the specification writes it.
@@ -140,6 +160,12 @@ pub fn to_jiff(time: DateTime<Utc>) -> Option<jiff::Timestamp> {
     jiff::Timestamp::from_second(time.timestamp()).ok()
 }
 
+/// A time of the library in ours, to the second.
+pub fn from_jiff(time: jiff::Timestamp) -> DateTime<Utc> {
+    // Both calendars hold every second of the library's.
+    DateTime::from_timestamp(time.as_second(), 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
 /// Runs a future of the library to its end on this thread.
 ///
 /// # Panics
@@ -149,14 +175,4 @@ pub fn block_on<F: Future>(future: F) -> Result<F::Output, TufError> {
         .build()
         .context(RuntimeSnafu)?;
     Ok(runtime.block_on(future))
-}
-
-fn role_name<T: Role>() -> &'static str {
-    match T::TYPE {
-        tough::schema::RoleType::Root => "root",
-        tough::schema::RoleType::Snapshot => "snapshot",
-        tough::schema::RoleType::Timestamp => "timestamp",
-        tough::schema::RoleType::Targets => "targets",
-        tough::schema::RoleType::DelegatedTargets => "delegated targets",
-    }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use snafu::{Snafu, ensure};
 
 /// Three words and a version must fit into one file name.
@@ -25,7 +25,8 @@ pub struct WordError {
 }
 
 /// A name of letters, digits, dots, underscores and dashes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Word(String);
 
 impl Word {
@@ -48,6 +49,14 @@ impl FromStr for Word {
             WordSnafu { text }
         );
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Word {
+    type Error = WordError;
+
+    fn try_from(text: String) -> Result<Self, WordError> {
+        text.parse()
     }
 }
 

@@ -59,7 +59,8 @@ fn the_json_of_new_keys_names_files_and_ids_and_no_secret() {
     );
     for key in keys {
         assert_eq!(key["key_id"].as_str().unwrap().len(), 64);
-        assert_eq!(key.as_object().unwrap().len(), 3);
+        assert_eq!(key["key_type"], "ed25519");
+        assert_eq!(key.as_object().unwrap().len(), 4);
     }
 }
 

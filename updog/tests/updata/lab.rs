@@ -1,9 +1,10 @@
 //! A folder to publish from, and the program in it.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::num::NonZeroU64;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -12,6 +13,7 @@ use tough::{
     ExpirationEnforcement, FilesystemTransport, IntoVec as _, Repository, RepositoryLoader,
 };
 use update_metadata::Manifest;
+use updog::publish::keyring::KeyArgs;
 use updog::publish::keys::{self, KeysNewArgs};
 use updog::publish::period::Period;
 use updog::publish::release::{self, ReleaseArgs, ReleaseOutcome};
@@ -61,20 +63,43 @@ impl Lab {
     /// With keys, a root role valid for a year from `now`, and images of one version.
     pub(crate) fn publisher(now: DateTime<Utc>) -> Self {
         let lab = Self::new();
-        let args = KeysNewArgs {
-            out: lab.path("keys"),
-            root_keys: 1.try_into().unwrap(),
-        };
-        keys::run(&args).unwrap();
-        let args = RootNewArgs {
-            keys: lab.path("keys"),
-            out: lab.path("root.json"),
-            threshold: NonZeroU64::MIN,
-            expires: Period::weeks(52),
-        };
-        root::run(&args, now).unwrap();
+        keys::run(&KeysNewArgs::new(lab.path("keys"))).unwrap();
+        lab.root_at("root.json", now);
         lab.images(1);
         lab
+    }
+
+    /// With keys and a root role made by these further arguments, and images of one version.
+    pub(crate) fn publisher_with(keys: &[&str], root: &[&str]) -> Self {
+        let lab = Self::new();
+        lab.ok(&[&["keys", "new", "--out", "keys"], keys].concat());
+        let line = ["root", "new", "--keys", "keys", "--out", "root.json"];
+        lab.ok(&[&line[..], root].concat());
+        lab.images(1);
+        lab
+    }
+
+    /// Every file of the repository but the lock, so that a test can say that nothing changed.
+    pub(crate) fn snapshot(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut folders = vec!["repo".to_owned()];
+        while let Some(folder) = folders.pop() {
+            for name in self.names(&folder) {
+                let path = format!("{folder}/{name}");
+                if self.path(&path).is_dir() {
+                    folders.push(path);
+                } else if name != ".updata.lock" {
+                    files.insert(path.clone(), self.read(&path));
+                }
+            }
+        }
+        files
+    }
+
+    /// Makes a root role of the keys in `keys`.
+    pub(crate) fn root_at(&self, out: &str, now: DateTime<Utc>) {
+        let args = RootNewArgs::new(KeyArgs::folder(self.path("keys")), self.path(out));
+        root::run(&args, now).unwrap();
     }
 
     /// Writes `root.img`, `hash.img` and a `boot.img` that names the root hash.
@@ -126,11 +151,22 @@ impl Lab {
     }
 
     pub(crate) fn updata(&self, args: &[&str]) -> Run {
-        let output = Command::new(env!("CARGO_BIN_EXE_updata"))
+        self.updata_with(args, &[])
+    }
+
+    /// Runs the program with `stdin`.
+    pub(crate) fn updata_with(&self, args: &[&str], stdin: &[u8]) -> Run {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_updata"))
             .args(args)
             .current_dir(self.dir.path())
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap();
+        // A program that needs no stdin may have closed it.
+        let _ = child.stdin.take().unwrap().write_all(stdin);
+        let output = child.wait_with_output().unwrap();
         Run {
             code: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -171,7 +207,8 @@ impl Lab {
         ReleaseArgs {
             repo: self.path("repo"),
             root_role: self.path("root.json"),
-            keys: self.path("keys"),
+            keys: KeyArgs::folder(self.path("keys")),
+            prepare: None,
             variant: "demo".parse().unwrap(),
             arch: "x86_64".parse().unwrap(),
             version: version.parse().unwrap(),
@@ -235,14 +272,24 @@ pub(crate) struct Published {
 
 impl Published {
     pub(crate) fn load(lab: &Path, variant: &str, expiry: ExpirationEnforcement) -> Self {
-        let root = fs::read(lab.join("root.json")).unwrap();
+        Self::load_from(lab, "root.json", variant, expiry).unwrap()
+    }
+
+    /// As a client does whose newest root role is `root`.
+    pub(crate) fn load_from(
+        lab: &Path,
+        root: &str,
+        variant: &str,
+        expiry: ExpirationEnforcement,
+    ) -> Result<Self, tough::error::Error> {
+        let root = fs::read(lab.join(root)).unwrap();
         let metadata = lab.join(format!("repo/{variant}/x86_64"));
         let url = |path: PathBuf| Url::from_directory_path(path).unwrap();
         let loader = RepositoryLoader::new(&root, url(metadata), url(lab.join("repo/targets")))
             .transport(FilesystemTransport)
             .expiration_enforcement(expiry);
-        let repository = block_on(loader.load()).unwrap();
-        Self { repository }
+        let repository = block_on(loader.load())?;
+        Ok(Self { repository })
     }
 
     /// The version of the metadata, the same in all three roles.

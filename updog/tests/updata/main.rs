@@ -6,9 +6,17 @@
 mod lab;
 
 mod disk;
+mod inspect;
+mod key_forms;
 mod keys;
 mod manifest;
+mod refresh;
 mod release;
 mod release_interrupted;
 mod release_refused;
+mod rotation;
+mod rotation_interrupted;
+mod rotation_refused;
+mod signers;
+mod signers_refused;
 mod verity;

@@ -130,15 +130,8 @@ fn the_layout_is_one_metadata_folder_a_variant_and_shared_targets_named_by_diges
 fn metadata_are_written_as_every_client_reads_them() {
     let lab = Lab::publisher(now());
     let at = "2031-03-01T01:00:00.25Z".parse().unwrap();
-    let mut root = updog::publish::root::RootNewArgs {
-        keys: lab.path("keys"),
-        out: lab.path("later.json"),
-        threshold: std::num::NonZeroU64::MIN,
-        expires: updog::publish::period::Period::weeks(52),
-    };
-    updog::publish::root::run(&root, at).unwrap();
-    root.out = lab.path("root.json");
-    fs::rename(lab.path("later.json"), &root.out).unwrap();
+    fs::remove_file(lab.path("root.json")).unwrap();
+    lab.root_at("root.json", at);
     lab.release_at("1.0.0", at).unwrap();
     let version = 1_930_093_200_u64;
     let json = |name: &str| -> serde_json::Value {

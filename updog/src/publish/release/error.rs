@@ -18,6 +18,7 @@ use crate::publish::durable::DurableError;
 use crate::publish::hash_image::HashImageError;
 use crate::publish::image_file::ImageFileError;
 use crate::publish::keyring::KeyringError;
+use crate::publish::stage::StageError;
 use crate::publish::tuf::TufError;
 use crate::publish::wave_file::WaveFileError;
 use crate::publish::word::Word;
@@ -56,13 +57,23 @@ pub enum Error {
     RootExpired { path: PathBuf, expires: String },
     /// A role could not be signed.
     #[snafu(display(
-        "{} has too few of the {role} keys that {} names; give the folder with {role}*.key",
-        dir.display(), root.display()
+        "{place} has too few of the {role} keys that {} names; give the folder with {role}*.key",
+        root.display()
     ))]
     MissingKey {
         role: RoleType,
         root: PathBuf,
-        dir: PathBuf,
+        place: String,
+    },
+    /// Others must sign too.
+    #[snafu(display(
+        "{needed} of the {role} keys must sign and {usable} are here; give more keys, or \
+         --prepare a folder for the others to sign with `updata sign`"
+    ))]
+    MoreSigners {
+        role: RoleType,
+        needed: u64,
+        usable: u64,
     },
     /// Two migration files would become one target.
     #[snafu(display(
@@ -108,6 +119,9 @@ pub enum Error {
     /// The root image has no tree, or the hash image is not its tree.
     #[snafu(transparent)]
     Hash { source: HashImageError },
+    /// The folder for signers cannot be made.
+    #[snafu(transparent)]
+    Stage { source: StageError },
     /// The keys cannot be used.
     #[snafu(transparent)]
     Keyring { source: KeyringError },
@@ -131,8 +145,12 @@ impl Error {
             | Self::Edges { .. }
             | Self::Lock {
                 source: LockError::Held { .. },
+            }
+            | Self::Durable {
+                source: DurableError::NotEmpty { .. },
             } => true,
             Self::Metadata { source } => source.is_refusal(),
+            Self::Stage { source } => source.is_refusal(),
             _ => false,
         }
     }

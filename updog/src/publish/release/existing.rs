@@ -8,12 +8,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
-use tough::schema::Targets;
+use tough::schema::{Role as _, Targets};
 use tough::{ExpirationEnforcement, FilesystemTransport, IntoVec as _, Repository, TargetName};
-use update_metadata::{MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest, ManifestError};
+use update_metadata::{Digest, MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest, ManifestError};
 use url::Url;
 
 use crate::publish::bounded;
+use crate::publish::published::MAX_TARGETS_BYTES;
+use crate::publish::signatures::digest_of;
 use crate::publish::tuf::{self, RootFile, TufError};
 
 /// Why the repository cannot be extended.
@@ -75,6 +77,18 @@ pub enum ExistingError {
         #[snafu(source(from(tough::error::Error, Box::new)))]
         source: Box<tough::error::Error>,
     },
+    /// The root role is new, and drops keys that the published metadata need.
+    #[snafu(display(
+        "{} does not name the keys that the metadata in {} are signed with; \
+         publish it first with `updata root publish`, which signs them anew",
+        root.display(), folder.display()
+    ))]
+    RotatesKeys {
+        root: PathBuf,
+        folder: PathBuf,
+        #[snafu(source(from(tough::error::Error, Box::new)))]
+        source: Box<tough::error::Error>,
+    },
     /// The repository delegates targets to other roles.
     #[snafu(display(
         "the metadata in {} delegate targets to other roles, which updata does not carry on",
@@ -109,6 +123,8 @@ pub struct Existing {
     pub manifest: Manifest,
     /// The targets role.
     pub targets: Option<Targets>,
+    /// The digest of its file.
+    pub targets_sha256: Option<Digest>,
     /// The highest version of timestamp, snapshot and targets.
     pub highest_version: Option<u64>,
 }
@@ -130,8 +146,19 @@ impl Existing {
         if !folders.metadata.join("timestamp.json").exists() {
             return Ok(Self::default());
         }
-        ensure_follows(&folders.metadata, root)?;
-        tuf::block_on(load(folders, root))?
+        let is_new = ensure_follows(&folders.metadata, root)?;
+        match tuf::block_on(load(folders, root))? {
+            Err(ExistingError::Unverified {
+                folder,
+                root,
+                source,
+            }) if is_new => Err(ExistingError::RotatesKeys {
+                root,
+                folder,
+                source,
+            }),
+            loaded => loaded,
+        }
     }
 }
 
@@ -167,6 +194,10 @@ async fn load(folders: &Folders, root: &RootFile) -> Result<Existing, ExistingEr
         .is_some_and(|d| !d.roles.is_empty());
     ensure!(!delegates, DelegationsSnafu { folder });
 
+    let path = folder.join(targets.filename(true));
+    let bytes = bounded::read(&path, MAX_TARGETS_BYTES).context(ReadSnafu { path })?;
+    let targets_sha256 = digest_of(&bytes);
+
     let versions = [
         targets.version,
         repository.snapshot().signed.version,
@@ -175,6 +206,7 @@ async fn load(folders: &Folders, root: &RootFile) -> Result<Existing, ExistingEr
     Ok(Existing {
         manifest: manifest(&repository, folder).await?,
         targets: Some(targets.clone()),
+        targets_sha256: Some(targets_sha256),
         highest_version: versions.iter().max().map(|version| version.get()),
     })
 }
@@ -220,11 +252,12 @@ fn refuse_other_root(folder: &Path, root: &RootFile) -> Result<(), ExistingError
     }
 }
 
-/// A root role that is not published yet must be one that hosts get to from the one before.
-fn ensure_follows(folder: &Path, root: &RootFile) -> Result<(), ExistingError> {
+/// A root role that is not published yet must be one that hosts get to from the one before. Whether
+/// it is such a new one.
+fn ensure_follows(folder: &Path, root: &RootFile) -> Result<bool, ExistingError> {
     let given = root.root().version.get();
     if given == 1 || folder.join(root_name(root)).exists() {
-        return Ok(());
+        return Ok(false);
     }
     let path = &root.path;
     let previous = folder.join(format!("{}.root.json", given - 1));
@@ -240,7 +273,8 @@ fn ensure_follows(folder: &Path, root: &RootFile) -> Result<(), ExistingError> {
     before
         .root()
         .verify_role(&root.signed)
-        .context(RootNotFollowingSnafu { path, previous })
+        .context(RootNotFollowingSnafu { path, previous })?;
+    Ok(true)
 }
 
 /// `N.root.json`.

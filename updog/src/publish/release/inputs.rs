@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use snafu::{OptionExt, ensure};
+use snafu::ensure;
 use tough::schema::RoleType;
 use update_metadata::WaveSchedule;
 
 use super::ReleaseArgs;
 use super::edges::Edge;
-use super::error::{Error, MissingKeySnafu, NotConsistentSnafu, RootExpiredSnafu, SameNameSnafu};
+use super::error::{
+    Error, MissingKeySnafu, MoreSignersSnafu, NotConsistentSnafu, RootExpiredSnafu, SameNameSnafu,
+};
 use super::metadata::{Expiries, Periods};
+use crate::publish::durable;
 use crate::publish::image_file::ImageFile;
-use crate::publish::keyring::{self, RoleKey};
+use crate::publish::keyring::RoleKey;
 use crate::publish::tuf::{self, RootFile};
 use crate::publish::wave_file;
 
@@ -39,8 +42,14 @@ pub(super) struct Inputs {
 impl Inputs {
     pub(super) fn check(args: &ReleaseArgs, now: DateTime<Utc>) -> Result<Self, Error> {
         let root = usable_root(args, now)?;
-        let keys = keyring::read(&args.keys, &SIGNED_ROLES)?;
-        ensure_signers(&root, &keys, args)?;
+        let keys = if let Some(dir) = &args.prepare {
+            durable::refuse_occupied(dir)?;
+            args.keys.read_present(&SIGNED_ROLES)?
+        } else {
+            let keys = args.keys.read(&SIGNED_ROLES)?;
+            ensure_signers(&root, &keys, args)?;
+            keys
+        };
         let periods = Periods {
             targets: args.expires_targets,
             snapshot: args.expires_snapshot,
@@ -86,17 +95,21 @@ fn usable_root(args: &ReleaseArgs, now: DateTime<Utc>) -> Result<RootFile, Error
 /// Whether the keys of each role are enough, so that a missing one is found before the work.
 fn ensure_signers(root: &RootFile, keys: &[RoleKey], args: &ReleaseArgs) -> Result<(), Error> {
     for role in SIGNED_ROLES {
-        let missing = MissingKeySnafu {
-            role,
-            root: &args.root_role,
-            dir: &args.keys,
-        };
-        let wanted = root.root().roles.get(&role).context(missing)?;
-        let usable = keys
-            .iter()
-            .filter(|key| key.role == role && wanted.keyids.contains(&key.id));
+        let needed = root.threshold(role);
+        let of_role = keys.iter().filter(|key| key.role == role);
+        let usable = of_role.filter(|key| key.id_in(root.root()).is_some());
         let usable = u64::try_from(usable.count()).expect("a count of files fits in 64 bits");
-        ensure!(usable >= wanted.threshold.get(), missing);
+        let root = &args.root_role;
+        let place = args.keys.place();
+        ensure!(usable > 0, MissingKeySnafu { role, root, place });
+        ensure!(
+            usable >= needed,
+            MoreSignersSnafu {
+                role,
+                needed,
+                usable
+            }
+        );
     }
     Ok(())
 }

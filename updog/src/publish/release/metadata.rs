@@ -9,19 +9,24 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 use tough::TargetName;
-use tough::editor::signed::SignedRole;
 use tough::schema::{Hashes, Metafile, Role, Snapshot, Target, Targets, Timestamp};
 
 use super::existing;
 use super::place::PlacedTarget;
 use super::rehearsal::{self, RehearsalError};
+use crate::publish::bounded;
 use crate::publish::durable::{self, DurableError};
 use crate::publish::keyring::RoleKey;
 use crate::publish::period::Period;
+use crate::publish::signatures::SignedBytes;
 use crate::publish::tuf::{self, RootFile, SPEC_VERSION, TufError};
 
 /// The one name that clients ask for without knowing a version, so the last to be written.
-const TIMESTAMP: &str = "timestamp.json";
+pub(in crate::publish) const TIMESTAMP: &str = "timestamp.json";
+/// What the timestamp role calls the snapshot.
+pub(in crate::publish) const SNAPSHOT: &str = "snapshot.json";
+/// What the snapshot role calls the targets.
+pub(in crate::publish) const TARGETS: &str = "targets.json";
 
 /// Why there are no new metadata.
 #[derive(Debug, Snafu)]
@@ -162,45 +167,80 @@ pub fn sign(
 ) -> Result<SignedMetadata, MetadataError> {
     targets.version = version;
     targets.expires = tuf::expiry(periods.targets, now)?;
-    let mut snapshot = Snapshot::new(
-        SPEC_VERSION.to_owned(),
-        version,
-        tuf::expiry(periods.snapshot, now)?,
-    );
-    let mut timestamp = Timestamp::new(
-        SPEC_VERSION.to_owned(),
-        version,
-        tuf::expiry(periods.timestamp, now)?,
-    );
-
     tuf::block_on(async {
         let targets = tuf::sign(targets, root.root(), keys).await?;
-        snapshot
-            .meta
-            .insert("targets.json".to_owned(), metafile(&targets));
+        let expires = tuf::expiry(periods.snapshot, now)?;
+        let snapshot = snapshot_of(&targets, version, expires);
         let snapshot = tuf::sign(snapshot, root.root(), keys).await?;
-        timestamp
-            .meta
-            .insert("snapshot.json".to_owned(), metafile(&snapshot));
+        let expires = tuf::expiry(periods.timestamp, now)?;
+        let timestamp = timestamp_of(&snapshot, version, expires);
         let timestamp = tuf::sign(timestamp, root.root(), keys).await?;
-        let files = vec![
-            (existing::root_name(root), root.bytes.clone()),
-            (
-                targets.signed().signed.filename(true),
-                targets.buffer().clone(),
-            ),
-            (
-                snapshot.signed().signed.filename(true),
-                snapshot.buffer().clone(),
-            ),
-            (TIMESTAMP.to_owned(), timestamp.buffer().clone()),
-        ];
-        rehearsal::load(root, &files, &targets.signed().signed).await?;
-        Ok(SignedMetadata { version, files })
+        SignedMetadata::rehearsed(root, &targets, &snapshot, &timestamp).await
     })?
 }
 
+/// Pure: the snapshot role that leads to `targets`.
+pub fn snapshot_of(
+    targets: &SignedBytes<Targets>,
+    version: NonZeroU64,
+    expires: jiff::Timestamp,
+) -> Snapshot {
+    let mut snapshot = Snapshot::new(SPEC_VERSION.to_owned(), version, expires);
+    let meta = metafile(targets);
+    snapshot.meta.insert(TARGETS.to_owned(), meta);
+    snapshot
+}
+
+/// Pure: the timestamp role that leads to `snapshot`.
+pub fn timestamp_of(
+    snapshot: &SignedBytes<Snapshot>,
+    version: NonZeroU64,
+    expires: jiff::Timestamp,
+) -> Timestamp {
+    let mut timestamp = Timestamp::new(SPEC_VERSION.to_owned(), version, expires);
+    let meta = metafile(snapshot);
+    timestamp.meta.insert(SNAPSHOT.to_owned(), meta);
+    timestamp
+}
+
 impl SignedMetadata {
+    /// The files of three signed roles and their root role, loaded as a client would.
+    ///
+    /// # Errors
+    /// [`MetadataError::Rehearsal`] when a client would refuse them.
+    pub async fn rehearsed(
+        root: &RootFile,
+        targets: &SignedBytes<Targets>,
+        snapshot: &SignedBytes<Snapshot>,
+        timestamp: &SignedBytes<Timestamp>,
+    ) -> Result<Self, MetadataError> {
+        let files = vec![
+            (existing::root_name(root), root.bytes.clone()),
+            (targets.role().filename(true), targets.buffer().clone()),
+            (snapshot.role().filename(true), snapshot.buffer().clone()),
+            (TIMESTAMP.to_owned(), timestamp.buffer().clone()),
+        ];
+        rehearsal::load(root, &files, targets.role()).await?;
+        Ok(Self {
+            version: timestamp.role().version,
+            files,
+        })
+    }
+
+    /// Puts the root role last, behind the timestamp: right where the metadata satisfy the root role
+    /// before it too, so that a client finds them valid at either of the two.
+    pub fn root_last(&mut self) {
+        self.files.rotate_left(1);
+    }
+
+    /// Puts the root role next to the timestamp and before it: what is between them, clients that
+    /// come in between cannot follow.
+    pub fn root_before_timestamp(&mut self) {
+        if let Some(before) = self.files.len().checked_sub(1) {
+            self.files[..before].rotate_left(1);
+        }
+    }
+
     /// Writes the files into `folder`, each whole and durable before the next.
     ///
     /// Before the last rename clients see the old repository, after it the new one: everything else
@@ -208,17 +248,23 @@ impl SignedMetadata {
     /// publisher that stopped halfway is replaced, since no client was ever led to it.
     pub fn write(&self, folder: &Path) -> Result<(), DurableError> {
         durable::create_dir_all(folder)?;
-        self.files
-            .iter()
-            .try_for_each(|(name, bytes)| durable::replace(&folder.join(name), bytes))
+        self.files.iter().try_for_each(|(name, bytes)| {
+            let path = folder.join(name);
+            // What is the same stays: a refresh does not touch the root role and the targets.
+            let max = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            if bounded::read(&path, max).is_ok_and(|old| old == *bytes) {
+                return durable::sync_dir(folder);
+            }
+            durable::replace(&path, bytes)
+        })
     }
 }
 
-fn metafile<T: Role + Serialize>(role: &SignedRole<T>) -> Metafile {
+fn metafile<T: Role>(role: &SignedBytes<T>) -> Metafile {
     Metafile {
-        length: Some(*role.length()),
-        hashes: Some(hashes(role.sha256())),
-        version: role.signed().signed.version(),
+        length: u64::try_from(role.buffer().len()).ok(),
+        hashes: Some(hashes(role.sha256().as_bytes())),
+        version: role.role().version(),
         _extra: HashMap::new(),
     }
 }

@@ -11,6 +11,8 @@
 //!
 //! A stop anywhere leaves the old repository as it was, and the same command finishes the job:
 //! targets that are there are kept, the rest is written anew.
+//!
+//! With `--prepare` the last step is left to several signers ([`stage`](super::stage)).
 
 pub mod edges;
 pub mod existing;
@@ -24,13 +26,14 @@ mod error;
 mod inputs;
 mod outcome;
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use semver::Version;
 use snafu::{ResultExt, ensure};
-use tough::schema::Targets;
+use tough::schema::{Signed, Targets};
 use update_metadata::{MANIFEST_TARGET, Manifest, NewUpdate, RawImage, RawImages, Salt};
 
 use self::edges::Edge;
@@ -40,16 +43,20 @@ use self::existing::{Existing, Folders};
 use self::inputs::Inputs;
 use self::lock::PublisherLock;
 use self::names::MigrationArg;
-pub use self::outcome::{MigrationSummary, ReleaseOutcome};
+pub use self::outcome::{MigrationSummary, ReleaseOutcome, Staged};
 use self::place::{PlacedTarget, TargetsFolder};
 use super::event::Observer;
 use super::hash_image::{HashSource, HashedRoot};
+use super::keyring::KeyArgs;
 use super::period::Period;
+use super::signatures::{self, SignedBytes};
+use super::stage::{About, Stage};
 use super::word::{TARGETS_FOLDER, Word};
 use super::{boot_check, durable, hash_image, image_file, instant, tuf};
 
 /// What is released, to where, signed with what.
 #[derive(Debug, Clone, Args)]
+#[command(group = ArgGroup::new("signers").args(["keys", "key", "prepare"]).required(true).multiple(true))]
 pub struct ReleaseArgs {
     /// The repository: metadata go to DIR/VARIANT/ARCH, targets to DIR/targets
     #[arg(long, value_name = "DIR")]
@@ -57,9 +64,13 @@ pub struct ReleaseArgs {
     /// The newest root role; hosts trust what it names
     #[arg(long, value_name = "FILE")]
     pub root_role: PathBuf,
-    /// The folder with targets*.key, snapshot*.key and timestamp*.key; root keys are not needed
+    /// The targets, snapshot and timestamp keys; root keys are not needed
+    #[command(flatten)]
+    pub keys: KeyArgs,
+    /// Do not publish: put the targets into their place and the metadata into DIR, a new folder, for
+    /// `updata sign` and `updata publish`. The targets keys that are given sign
     #[arg(long, value_name = "DIR")]
-    pub keys: PathBuf,
+    pub prepare: Option<PathBuf>,
     /// The variant
     #[arg(long)]
     pub variant: Word,
@@ -124,6 +135,7 @@ pub fn run(
     let Existing {
         mut manifest,
         targets,
+        targets_sha256,
         highest_version,
     } = Existing::load(&folders, &inputs.root)?;
     let version = metadata::next_version(now, highest_version)?;
@@ -142,15 +154,22 @@ pub fn run(
     placed.push(folder.place(MANIFEST_TARGET, &manifest.to_json_pretty())?);
 
     let targets = new_targets(targets, &placed, now, &inputs)?;
-    let signed = metadata::sign(
-        targets,
-        version,
-        inputs.periods,
-        &inputs.root,
-        &inputs.keys,
-        now,
-    )?;
-    signed.write(&folders.metadata)?;
+    let staged = if let Some(dir) = &args.prepare {
+        let (variant, arch) = (&args.variant, &args.arch);
+        let about = About::new(
+            variant,
+            arch,
+            targets_sha256,
+            highest_version,
+            inputs.periods,
+        );
+        Some(prepare(dir, targets, version, &about, &inputs, now)?)
+    } else {
+        let (root, keys) = (&inputs.root, &inputs.keys);
+        metadata::sign(targets, version, inputs.periods, root, keys, now)?
+            .write(&folders.metadata)?;
+        None
+    };
 
     let facts = hashed.tree.facts();
     Ok(ReleaseOutcome {
@@ -161,6 +180,7 @@ pub fn run(
         metadata: folders.metadata,
         targets_folder: folders.targets,
         metadata_version: version.get(),
+        staged,
         expires: inputs.expires,
         root_hash: facts.root_hash,
         salt: facts.salt,
@@ -302,6 +322,32 @@ fn add_update(
     Ok(added.max_version.clone())
 }
 
+/// The folder for signers, with the signatures of the targets keys that are at hand.
+fn prepare(
+    dir: &Path,
+    mut targets: Targets,
+    version: NonZeroU64,
+    about: &About,
+    inputs: &Inputs,
+    now: DateTime<Utc>,
+) -> Result<Staged, Error> {
+    targets.version = version;
+    targets.expires = tuf::expiry(inputs.periods.targets, now)?;
+    let mut signed = Signed {
+        signed: targets,
+        signatures: Vec::new(),
+    };
+    let root = inputs.root.root();
+    tuf::block_on(signatures::add(&mut signed, &[root], &inputs.keys))??;
+    let signed = SignedBytes::of(signed)?;
+    Stage::create(dir, about, &inputs.root, &signed)?;
+    Ok(Staged {
+        dir: dir.to_path_buf(),
+        digest: signatures::content_digest(signed.role())?,
+        missing: signatures::tally(root, signed.signed()).missing(),
+    })
+}
+
 /// The targets role to sign: everything published so far, and the new targets.
 fn new_targets(
     old: Option<Targets>,
@@ -313,7 +359,7 @@ fn new_targets(
         Some(targets) => targets,
         None => Targets::new(
             tuf::SPEC_VERSION.to_owned(),
-            std::num::NonZeroU64::MIN,
+            NonZeroU64::MIN,
             tuf::expiry(inputs.periods.targets, now)?,
         ),
     };

@@ -28,7 +28,11 @@ pub struct ReleaseOutcome {
     pub targets_folder: PathBuf,
     /// The version of targets, snapshot and timestamp.
     pub metadata_version: u64,
-    /// When they stop being valid.
+    /// Where the metadata wait for signatures; nothing is published then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staged: Option<Staged>,
+    /// When they stop being valid. Snapshot and timestamp of a prepared release are made later, and
+    /// stay valid as long from then on.
     pub expires: Expiries,
     /// The root hash of the root image.
     pub root_hash: Digest,
@@ -42,6 +46,17 @@ pub struct ReleaseOutcome {
     pub migrations: Vec<MigrationSummary>,
     /// Its waves; none means the whole fleet at once.
     pub waves: WaveSchedule,
+}
+
+/// A release that waits for signatures.
+#[derive(Debug, Clone, Serialize)]
+pub struct Staged {
+    /// The folder.
+    pub dir: PathBuf,
+    /// The digest of what is to be signed, the same for every signer.
+    pub digest: Digest,
+    /// How many targets signatures are missing.
+    pub missing: u64,
 }
 
 /// Migrations between two versions.
@@ -86,11 +101,28 @@ impl fmt::Display for ReleaseOutcome {
             max_version,
             ..
         } = self;
+        let done = match &self.staged {
+            Some(_) => "prepared, not published:",
+            None => "published",
+        };
         writeln!(
             f,
-            "published {variant} {arch} {version} {waves}, max_version {max_version}, root hash {}",
+            "{done} {variant} {arch} {version} {waves}, max_version {max_version}, root hash {}",
             self.root_hash
         )?;
+        if let Some(staged) = &self.staged {
+            let dir = staged.dir.display();
+            return write!(
+                f,
+                "{dir}: {} targets signature(s) missing, digest {}; next: {}",
+                staged.missing,
+                staged.digest,
+                match staged.missing {
+                    0 => "`updata publish`",
+                    _ => "`updata sign --role targets`",
+                }
+            );
+        }
         write!(
             f,
             "metadata version {} in {}, valid until {} unless published again",

@@ -10,8 +10,8 @@ use futures::stream;
 use snafu::{ResultExt, Snafu, ensure};
 use tough::schema::Targets;
 use tough::{
-    ExpirationEnforcement, RepositoryLoader, Transport, TransportError, TransportErrorKind,
-    TransportStream,
+    ExpirationEnforcement, Repository, RepositoryLoader, Transport, TransportError,
+    TransportErrorKind, TransportStream,
 };
 use url::Url;
 
@@ -33,28 +33,36 @@ pub enum RehearsalError {
 }
 
 /// Verifies `files` from `root` down to the targets, which must be `expected`.
-pub(super) async fn load(
+pub(in crate::publish) async fn load(
     root: &RootFile,
     files: &[(String, Vec<u8>)],
     expected: &Targets,
 ) -> Result<(), RehearsalError> {
-    let url = Url::parse("memory:///").expect("a constant URL, parsed in a test");
-    let files = files
-        .iter()
-        .map(|(name, bytes)| (name.clone(), Bytes::copy_from_slice(bytes)));
-    let repository = RepositoryLoader::new(&root.bytes, url.clone(), url)
-        .transport(Memory { files: files.collect() })
-        // The library would judge by the wall clock; the expiries were computed from this run's
-        // time, each of them later than it.
-        .expiration_enforcement(ExpirationEnforcement::Unsafe)
-        .load()
-        .await
-        .context(RefusedSnafu)?;
+    let repository = open(&root.bytes, files).await.context(RefusedSnafu)?;
     ensure!(
         repository.targets().signed.targets == expected.targets,
         OtherTargetsSnafu
     );
     Ok(())
+}
+
+/// Loads `files`, and nothing but them, from `root` on. No root role that is not among the files is
+/// followed to; expiry is the caller's to judge, for the library would do it by the wall clock.
+pub(in crate::publish) async fn open(
+    root: &[u8],
+    files: &[(String, Vec<u8>)],
+) -> Result<Repository, tough::error::Error> {
+    let url = Url::parse("memory:///").expect("a constant URL, parsed in a test");
+    let files = files
+        .iter()
+        .map(|(name, bytes)| (name.clone(), Bytes::copy_from_slice(bytes)));
+    RepositoryLoader::new(&root, url.clone(), url)
+        .transport(Memory {
+            files: files.collect(),
+        })
+        .expiration_enforcement(ExpirationEnforcement::Unsafe)
+        .load()
+        .await
 }
 
 /// Serves files by the last part of their URL.
@@ -81,6 +89,7 @@ mod tests {
     use std::num::NonZeroU64;
 
     use super::*;
+    use crate::publish::keyring::KeyArgs;
     use crate::publish::keys::{self, KeysNewArgs};
     use crate::publish::period::Period;
     use crate::publish::release::metadata::{self, Periods};
@@ -93,18 +102,8 @@ mod tests {
         let (keys, out) = (temp.path().join("keys"), temp.path().join("root.json"));
         let now = "2031-03-01T01:00:00Z".parse().unwrap();
         let one = NonZeroU64::MIN;
-        keys::run(&KeysNewArgs {
-            out: keys.clone(),
-            root_keys: 1.try_into().unwrap(),
-        })
-        .unwrap();
-        let args = RootNewArgs {
-            keys: keys.clone(),
-            out: out.clone(),
-            threshold: one,
-            expires: Period::weeks(52),
-        };
-        root::run(&args, now).unwrap();
+        keys::run(&KeysNewArgs::new(&keys)).unwrap();
+        root::run(&RootNewArgs::new(KeyArgs::folder(&keys), &out), now).unwrap();
         let root = RootFile::read(&out).unwrap();
         let keys = keyring::read(&keys, &keyring::ROLES).unwrap();
         let week = Period::weeks(1);
