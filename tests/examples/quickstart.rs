@@ -95,10 +95,22 @@ impl Tour {
             "Root, targets, snapshot and timestamp have keys of their own. The root file system is \
              hashed into a dm-verity tree, and its root hash goes into the boot image.",
         );
-        self.shell("updata", &["keys", "new", "--out", "keys"])?;
         self.shell(
             "updata",
-            &["root", "new", "--keys", "keys", "--out", "root.json"],
+            &["keys", "new", "--out", "keys", "--root-keys", "2"],
+        )?;
+        self.shell(
+            "updata",
+            &[
+                "root",
+                "new",
+                "--keys",
+                "keys",
+                "--out",
+                "root.json",
+                "--threshold",
+                "2",
+            ],
         )?;
         self.release("1.0.0")
     }

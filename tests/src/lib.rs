@@ -7,6 +7,7 @@ pub mod client;
 pub mod foreign;
 pub mod host;
 pub mod in_process;
+pub mod large;
 pub mod oracle;
 pub mod power_cut;
 pub mod programs;

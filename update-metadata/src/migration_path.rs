@@ -1,7 +1,7 @@
 //! The way through a migration graph.
 
 use crate::migrations::MigrationGraph;
-use semver::Version;
+use semver::{Prerelease, Version};
 use serde::Serialize;
 use snafu::{Snafu, ensure};
 use std::collections::{BTreeMap, BTreeSet};
@@ -191,9 +191,18 @@ fn upward<'a>(
     lower: &Version,
     higher: &Version,
 ) -> impl DoubleEndedIterator<Item = (&'a Version, &'a Version, &'a [String])> {
+    // No version is lower: so all entries from `lower` on, and none from `higher`. The rest of a
+    // large graph is not looked at.
+    let lowest = || Version {
+        pre: Prerelease::new("0").expect("a number is a pre-release"),
+        ..Version::new(0, 0, 0)
+    };
+    let (start, end) = ((lower.clone(), lowest()), (higher.clone(), lowest()));
+    // Of equal versions there is nothing between.
+    let end = if end < start { start.clone() } else { end };
     graph
         .edges()
-        .iter()
+        .range(start..end)
         .filter(move |((from, to), _)| lower <= from && from < to && to <= higher)
         .map(|((from, to), targets)| (from, to, targets.as_slice()))
 }

@@ -58,7 +58,8 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     printable(&message)
 }
 
-fn printable(text: &str) -> String {
+/// `text` with control characters escaped.
+pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .fold(String::with_capacity(text.len()), |mut out, c| {
             if c.is_control() {

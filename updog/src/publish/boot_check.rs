@@ -39,7 +39,7 @@ pub fn scan(
 }
 
 /// Pure: looks for a digest's text in bytes that arrive in pieces.
-struct Finder {
+pub(super) struct Finder {
     needle: String,
     /// The last digits' worth of bytes, which may be the start of the text.
     tail: Vec<u8>,
@@ -47,7 +47,7 @@ struct Finder {
 }
 
 impl Finder {
-    fn new(root_hash: &Digest) -> Self {
+    pub(super) fn new(root_hash: &Digest) -> Self {
         Self {
             needle: root_hash.to_string(),
             tail: Vec::new(),
@@ -55,7 +55,12 @@ impl Finder {
         }
     }
 
-    fn update(&mut self, piece: &[u8]) {
+    /// Whether the text stood in what was seen so far.
+    pub(super) fn found(&self) -> bool {
+        self.found
+    }
+
+    pub(super) fn update(&mut self, piece: &[u8]) {
         if self.found {
             return;
         }

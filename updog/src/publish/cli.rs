@@ -22,6 +22,7 @@ use super::inspect::{self, InspectArgs};
 use super::keyring::RoleFile;
 use super::keys::{self, KeysNewArgs};
 use super::keys_public::{self, KeysPublicArgs};
+use super::lint::{self, LintArgs, finding};
 use super::manifest_file::ManifestFileError;
 use super::progress::Bar;
 use super::publish_staged::{self, PublishArgs};
@@ -111,6 +112,14 @@ Example:
     /// Show roles, keys, signatures, expiries and versions, with warnings
     #[command(after_help = "Example:\n  updata inspect repo")]
     Inspect(InspectArgs),
+    /// Look for what would go wrong on hosts
+    #[command(after_help = "\
+Example:
+  updata lint repo --deep --os-image-size-gib 2
+
+Exit code 0 without errors, 4 with one; each finding names its rule, and --allow RULE takes it out
+of the count.")]
+    Lint(LintArgs),
     /// Make a factory disk: both sets, the first installed and good
     #[command(after_help = "\
 Example:
@@ -202,21 +211,40 @@ pub fn main(args: impl IntoIterator<Item = OsString>, now: DateTime<Utc>) -> Exi
     let bar = Bar::for_stderr();
     let result = dispatch(&cli.verb, now, &mut |event| bar.draw(&event));
     bar.clear();
-    let told = result.and_then(|outcome| {
-        outcome
-            .tell(output, &mut io::stdout().lock())
-            .map_err(|error| Failure {
-                exit: Exit::Failed,
-                message: format!("writing the result: {error}"),
-            })
-    });
+    let told = result.and_then(
+        |Told {
+             outcome,
+             exit,
+             talk,
+         }| {
+            say(&talk);
+            match outcome.tell(output, &mut io::stdout().lock()) {
+                Ok(()) => Ok(exit),
+                Err(error) => Err(Failure::new(
+                    Exit::Failed,
+                    format!("writing the result: {error}"),
+                )),
+            }
+        },
+    );
     match told {
-        Ok(()) => Exit::Done,
-        Err(Failure { exit, message }) => {
-            // The exit code is the answer where stderr is closed.
-            let _ = writeln!(io::stderr(), "updata: {message}");
+        Ok(exit) => exit,
+        Err(Failure {
+            exit,
+            talk,
+            message,
+        }) => {
+            say(&talk);
+            say(&[message]);
             exit
         }
+    }
+}
+
+/// One line each to stderr. The exit code is the answer where that is closed.
+fn say(lines: &[String]) {
+    for line in lines {
+        let _ = writeln!(io::stderr(), "updata: {line}");
     }
 }
 
@@ -256,11 +284,7 @@ impl Verb {
     }
 }
 
-fn dispatch(
-    verb: &Verb,
-    now: DateTime<Utc>,
-    observer: Observer<'_>,
-) -> Result<Box<dyn Outcome>, Failure> {
+fn dispatch(verb: &Verb, now: DateTime<Utc>, observer: Observer<'_>) -> Result<Told, Failure> {
     match verb {
         Verb::Keys(KeysVerb::New(args)) => done(keys::run(args), keys::Error::is_refusal),
         Verb::Keys(KeysVerb::Public(args)) => {
@@ -282,10 +306,8 @@ fn dispatch(
         Verb::Refresh(args) => done(refresh::run(args, now), refresh::Error::is_refusal),
         Verb::Inspect(args) => done(inspect::run(args, now), inspect::Error::is_refusal),
         Verb::Verity(args) => done(verity::run(args, observer), verity::Error::is_refusal),
-        Verb::Release(args) => done(
-            release::run(args, now, observer),
-            release::Error::is_refusal,
-        ),
+        Verb::Release(args) => released(release::run(args, now, observer)),
+        Verb::Lint(args) => linted(lint::run(args, now, observer)),
         Verb::Disk(args) => done(disk::run(args, observer), disk::Error::is_refusal),
         Verb::Init(args) => done(init::run(args), ManifestFileError::is_refusal),
         Verb::Validate(args) => done(validate::run(args), ManifestFileError::is_refusal),
@@ -325,33 +347,73 @@ impl<T: Display + Serialize> Outcome for T {
     }
 }
 
+/// What is left to say of a verb that did its work.
+struct Told {
+    outcome: Box<dyn Outcome>,
+    exit: Exit,
+    /// Lines for stderr.
+    talk: Vec<String>,
+}
+
 /// What is left to say of an error.
 #[derive(Debug)]
 struct Failure {
     exit: Exit,
+    /// Lines for stderr before the message.
+    talk: Vec<String>,
     message: String,
 }
 
-fn done<T, E>(
-    result: Result<T, E>,
-    is_refusal: impl FnOnce(&E) -> bool,
-) -> Result<Box<dyn Outcome>, Failure>
+impl Failure {
+    fn new(exit: Exit, message: String) -> Self {
+        let talk = Vec::new();
+        Self {
+            exit,
+            talk,
+            message,
+        }
+    }
+}
+
+/// A release tells of the rules that it breaks.
+fn released(result: Result<release::ReleaseOutcome, release::Error>) -> Result<Told, Failure> {
+    let talk = match &result {
+        Ok(outcome) => finding::lines(&outcome.findings),
+        Err(error) => finding::lines(error.findings()),
+    };
+    match done(result, release::Error::is_refusal) {
+        Ok(told) => Ok(Told { talk, ..told }),
+        Err(failure) => Err(Failure { talk, ..failure }),
+    }
+}
+
+fn linted(result: Result<lint::LintOutcome, lint::Error>) -> Result<Told, Failure> {
+    let exit = match &result {
+        Ok(outcome) if outcome.errors > 0 => Exit::Refused,
+        _ => Exit::Done,
+    };
+    let told = done(result, |_| false)?;
+    Ok(Told { exit, ..told })
+}
+
+fn done<T, E>(result: Result<T, E>, is_refusal: impl FnOnce(&E) -> bool) -> Result<Told, Failure>
 where
     T: Display + Serialize + 'static,
     E: StdError + 'static,
 {
     match result {
-        Ok(outcome) => Ok(Box::new(outcome)),
+        Ok(outcome) => Ok(Told {
+            outcome: Box::new(outcome),
+            exit: Exit::Done,
+            talk: Vec::new(),
+        }),
         Err(error) => {
             let exit = if is_refusal(&error) {
                 Exit::Refused
             } else {
                 Exit::Failed
             };
-            Err(Failure {
-                exit,
-                message: chain(&error),
-            })
+            Err(Failure::new(exit, chain(&error)))
         }
     }
 }
@@ -395,7 +457,7 @@ mod tests {
         command.build();
         let mut seen = Vec::new();
         leaves(&mut command, "updata", &mut seen);
-        assert_eq!(seen.len(), 19, "{seen:?}");
+        assert_eq!(seen.len(), 20, "{seen:?}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::image::verity::{Geometry, SUPERBLOCK_BYTES, Tree, TreeBuilder, Verity
 /// Bytes of a salt that nobody chose.
 const RANDOM_SALT_BYTES: usize = 32;
 /// A hash image is kept in memory; this is the tree of a root image of about 120 GiB.
-const MAX_HASH_IMAGE_BYTES: u64 = 1 << 30;
+pub(super) const MAX_HASH_IMAGE_BYTES: u64 = 1 << 30;
 
 /// Why there is no hash image, or why the one given is not the root image's.
 #[derive(Debug, Snafu)]

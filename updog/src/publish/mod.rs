@@ -13,6 +13,7 @@
 //! | `release`                                                           | [`release`]          |
 //! | `sign`, `publish`                                                   | [`sign`], [`publish_staged`] |
 //! | `refresh`, `inspect`                                                | [`refresh`], [`inspect`] |
+//! | `lint`                                                              | [`lint`]             |
 //! | `disk`                                                              | [`disk`]             |
 //! | `init`, `validate`                                                  | [`init`], [`validate`] |
 //! | `add-update`, `remove-update`                                       | [`add_update`], [`remove_update`] |
@@ -29,6 +30,7 @@ pub mod init;
 pub mod inspect;
 pub mod keys;
 pub mod keys_public;
+pub mod lint;
 pub mod publish_staged;
 pub mod refresh;
 pub mod release;

@@ -52,6 +52,17 @@ impl Period {
         }
     }
 
+    /// `days` days, for defaults in code.
+    ///
+    /// # Panics
+    /// In a constant, at compile time, when `days` is out of range.
+    pub const fn days(days: u32) -> Self {
+        assert!(days > 0 && days <= 7 * MAX_WEEKS);
+        Self {
+            seconds: days * DAY,
+        }
+    }
+
     /// The end of the period that starts at `start`, to the second; `None` past the calendar's end.
     pub fn after(self, start: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let seconds = start.timestamp().checked_add(i64::from(self.seconds))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -15,6 +15,7 @@ use tough::{
 use update_metadata::Manifest;
 use updog::publish::keyring::KeyArgs;
 use updog::publish::keys::{self, KeysNewArgs};
+use updog::publish::lint::rule::Rule;
 use updog::publish::period::Period;
 use updog::publish::release::{self, ReleaseArgs, ReleaseOutcome};
 use updog::publish::root::{self, RootNewArgs};
@@ -174,6 +175,17 @@ impl Lab {
         }
     }
 
+    /// Starts the program and does not wait for it.
+    pub(crate) fn start(&self, args: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_updata"))
+            .args(args)
+            .current_dir(self.dir.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
     /// Runs a verb that succeeds without a word on stderr; its stdout.
     #[track_caller]
     pub(crate) fn ok(&self, args: &[&str]) -> String {
@@ -221,6 +233,8 @@ impl Lab {
             wave_start: None,
             max_version: None,
             no_verity_check: false,
+            os_image_size_gib: None,
+            allow: vec![Rule::RootThreshold],
             expires_targets: Period::weeks(2),
             expires_snapshot: Period::weeks(2),
             expires_timestamp: Period::weeks(1),
@@ -250,7 +264,9 @@ impl Lab {
 pub(crate) fn release_line(version: &str) -> Vec<&str> {
     [
         "release --repo repo --root-role root.json --keys keys --variant demo --arch x86_64",
-        "--root-image root.img --boot-image boot.img --hash-image hash.img --version",
+        "--root-image root.img --boot-image boot.img --hash-image hash.img",
+        // One root key is enough for a lab.
+        "--allow root-threshold --version",
     ]
     .iter()
     .flat_map(|part| part.split(' '))
@@ -338,7 +354,7 @@ impl Published {
     }
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap()

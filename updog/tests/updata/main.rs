@@ -6,9 +6,11 @@
 mod lab;
 
 mod disk;
+mod forge;
 mod inspect;
 mod key_forms;
 mod keys;
+mod lint;
 mod manifest;
 mod refresh;
 mod release;

@@ -266,6 +266,7 @@ fn waves_and_ceiling_go_into_the_manifest() {
             &release_line("1.0.0")[..],
             &more,
             &["--max-version", "0.9.0"],
+            &["--allow", "wave-time", "--allow", "max-version-low"],
         ]
         .concat(),
     );

@@ -18,6 +18,7 @@ use crate::publish::durable::DurableError;
 use crate::publish::hash_image::HashImageError;
 use crate::publish::image_file::ImageFileError;
 use crate::publish::keyring::KeyringError;
+use crate::publish::lint::finding::Finding;
 use crate::publish::stage::StageError;
 use crate::publish::tuf::TufError;
 use crate::publish::wave_file::WaveFileError;
@@ -92,6 +93,12 @@ pub enum Error {
         #[snafu(source(from(EditError, Box::new)))]
         source: Box<EditError>,
     },
+    /// A rule is broken; each is told on a line of its own.
+    #[snafu(display(
+        "{} rule(s) broken; nothing was published; mend it, or give --allow RULE for each",
+        findings.iter().filter(|finding| finding.refuses()).count()
+    ))]
+    Lint { findings: Vec<Finding> },
     /// What an interrupted publisher left cannot be removed.
     #[snafu(display("removing unfinished files from {}", folder.display()))]
     Leftovers { folder: PathBuf, source: io::Error },
@@ -137,12 +144,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// What is wrong with what would have been published.
+    pub fn findings(&self) -> &[Finding] {
+        match self {
+            Self::Lint { findings } => findings,
+            _ => &[],
+        }
+    }
+
     /// Whether a rule forbade it, rather than the machine failing.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Published { .. }
             | Self::RootHashNotInBoot { .. }
             | Self::Edges { .. }
+            | Self::Lint { .. }
             | Self::Lock {
                 source: LockError::Held { .. },
             }

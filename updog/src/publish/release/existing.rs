@@ -211,7 +211,11 @@ async fn load(folders: &Folders, root: &RootFile) -> Result<Existing, ExistingEr
     })
 }
 
-async fn manifest(repository: &Repository, folder: &Path) -> Result<Manifest, ExistingError> {
+/// The manifest among the targets, verified.
+pub(in crate::publish) async fn manifest(
+    repository: &Repository,
+    folder: &Path,
+) -> Result<Manifest, ExistingError> {
     let name = TargetName::new(MANIFEST_TARGET).context(FetchManifestSnafu { folder })?;
     let target = repository
         .targets()
@@ -282,7 +286,8 @@ pub fn root_name(root: &RootFile) -> String {
     format!("{}.root.json", root.root().version)
 }
 
-fn folder_url(path: &Path) -> Result<Url, ExistingError> {
+/// The URL of a folder, ending with a slash.
+pub(in crate::publish) fn folder_url(path: &Path) -> Result<Url, ExistingError> {
     std::path::absolute(path)
         .ok()
         .and_then(|path| Url::from_directory_path(path).ok())

@@ -2,6 +2,7 @@
 //! repository valid until the new one is whole.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::num::NonZeroU64;
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 use tough::TargetName;
 use tough::schema::{Hashes, Metafile, Role, Snapshot, Target, Targets, Timestamp};
+use update_metadata::Digest;
 
 use super::existing;
 use super::place::PlacedTarget;
@@ -61,7 +63,13 @@ pub enum MetadataError {
 impl MetadataError {
     /// Whether a rule forbade it, rather than the machine failing.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::TargetTaken { .. })
+        matches!(
+            self,
+            Self::TargetTaken { .. }
+                | Self::Rehearsal {
+                    source: RehearsalError::TooLarge { .. }
+                }
+        )
     }
 }
 
@@ -124,7 +132,8 @@ pub fn next_version(now: DateTime<Utc>, highest: Option<u64>) -> Result<NonZeroU
     Ok(NonZeroU64::new(clock.max(above)).expect("the clock's part is at least 1"))
 }
 
-/// Pure: the targets of the new role: the old ones, and what was placed now.
+/// Pure: the targets of the new role: the old ones with all that is said of them, and what was
+/// placed now.
 ///
 /// # Errors
 /// [`MetadataError::TargetTaken`] when a name other than `replaceable` would change its content.
@@ -142,16 +151,24 @@ pub(super) fn merge_targets(
     } in placed
     {
         let key = TargetName::new(name.as_str()).context(TargetNameSnafu { name })?;
-        let target = Target {
-            length: *length,
-            hashes: hashes(sha256.as_bytes()),
-            ..empty()
-        };
-        let same = targets
-            .get(&key)
-            .is_none_or(|old| old.hashes == target.hashes);
-        ensure!(same || name == replaceable, TargetTakenSnafu { name });
-        targets.insert(key, target);
+        match targets.entry(key) {
+            // As it was listed: another tool's digests and custom fields stay with it.
+            Entry::Occupied(old) if is_same(old.get(), *length, sha256) => {}
+            Entry::Occupied(mut old) => {
+                ensure!(name == replaceable, TargetTakenSnafu { name });
+                let old = old.get_mut();
+                old.length = *length;
+                old.hashes = hashes(sha256.as_bytes());
+            }
+            Entry::Vacant(free) => {
+                free.insert(Target {
+                    length: *length,
+                    hashes: hashes(sha256.as_bytes()),
+                    custom: HashMap::new(),
+                    _extra: HashMap::new(),
+                });
+            }
+        }
     }
     Ok(targets)
 }
@@ -276,19 +293,12 @@ fn hashes(sha256: &[u8]) -> Hashes {
     }
 }
 
-fn empty() -> Target {
-    Target {
-        length: 0,
-        hashes: hashes(&[]),
-        custom: HashMap::new(),
-        _extra: HashMap::new(),
-    }
+fn is_same(target: &Target, length: u64, sha256: &Digest) -> bool {
+    target.length == length && *target.hashes.sha256 == sha256.as_bytes()[..]
 }
 
 #[cfg(test)]
 mod tests {
-    use update_metadata::Digest;
-
     use super::*;
 
     #[test]
@@ -336,6 +346,23 @@ mod tests {
             (1, 3, 4)
         );
         assert_eq!(merged.len(), 3);
+
+        // What another tool said of a target stays with it.
+        let mut told = old.clone();
+        for target in told.values_mut() {
+            target.custom.insert("made".to_owned(), "elsewhere".into());
+            target
+                .hashes
+                ._extra
+                .insert("sha512".to_owned(), "00".into());
+        }
+        let merged = merge_targets(told, &new, "manifest.json").unwrap();
+        let target = |name: &str| &merged[&TargetName::new(name).unwrap()];
+        assert_eq!(target("a").custom["made"], "elsewhere");
+        assert_eq!(target("a").hashes._extra["sha512"], "00");
+        // Of the manifest the digests are others.
+        assert_eq!(target("manifest.json").custom["made"], "elsewhere");
+        assert!(target("manifest.json").hashes._extra.is_empty());
 
         let error = merge_targets(old, &[placed("a", 9)], "manifest.json").unwrap_err();
         assert!(error.is_refusal());

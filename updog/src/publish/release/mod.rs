@@ -6,8 +6,9 @@
 //! 1. arguments, root role, keys, waves, names: nothing is touched;
 //! 2. the lock, and the published metadata verified; the release is judged against them;
 //! 3. the root image hashed, the hash image checked, the boot image searched for the root hash;
-//! 4. targets: images, migrations, manifest, each under its digest, each durable;
-//! 5. metadata: signed, loaded as a client would, then written with `timestamp.json` last.
+//! 4. the rules of [`super::lint`], on exactly what would be published;
+//! 5. targets: images, migrations, manifest, each under its digest, each durable;
+//! 6. metadata: signed, loaded as a client would, then written with `timestamp.json` last.
 //!
 //! A stop anywhere leaves the old repository as it was, and the same command finishes the job:
 //! targets that are there are kept, the rest is written anew.
@@ -34,20 +35,27 @@ use clap::{ArgGroup, Args};
 use semver::Version;
 use snafu::{ResultExt, ensure};
 use tough::schema::{Signed, Targets};
-use update_metadata::{MANIFEST_TARGET, Manifest, NewUpdate, RawImage, RawImages, Salt};
+use update_metadata::{ImageKind, MANIFEST_TARGET, Manifest, NewUpdate, RawImages, Salt};
 
 use self::edges::Edge;
 pub use self::error::Error;
-use self::error::{LeftoversSnafu, ManifestSnafu, PublishedSnafu, RootHashNotInBootSnafu};
+use self::error::{
+    LeftoversSnafu, LintSnafu, ManifestSnafu, PublishedSnafu, RootHashNotInBootSnafu,
+};
 use self::existing::{Existing, Folders};
 use self::inputs::Inputs;
 use self::lock::PublisherLock;
 use self::names::MigrationArg;
 pub use self::outcome::{MigrationSummary, ReleaseOutcome, Staged};
 use self::place::{PlacedTarget, TargetsFolder};
+use super::boot_check::BootScan;
 use super::event::Observer;
 use super::hash_image::{HashSource, HashedRoot};
 use super::keyring::KeyArgs;
+use super::lint::facts::Yardstick;
+use super::lint::finding::{self, Finding};
+use super::lint::rule::Rule;
+use super::lint::{self, gate};
 use super::period::Period;
 use super::signatures::{self, SignedBytes};
 use super::stage::{About, Stage};
@@ -110,6 +118,12 @@ pub struct ReleaseArgs {
     /// will not boot it
     #[arg(long)]
     pub no_verity_check: bool,
+    /// The size that `updata disk` was given for the disks of the hosts; images must fit
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub os_image_size_gib: Option<u16>,
+    /// Publish although this rule of `updata lint` is broken. May be given several times
+    #[arg(long, value_name = "RULE")]
+    pub allow: Vec<Rule>,
     /// How long targets.json stays valid: weeks, days or hours
     #[arg(long, value_name = "PERIOD", default_value_t = Period::weeks(2))]
     pub expires_targets: Period,
@@ -144,13 +158,27 @@ pub fn run(
     let source = HashSource::from_options(args.hash_image.as_deref(), args.salt.as_ref());
     let hashed = hash_image::hash_root(&mut inputs.root_image, source, observer)?;
     let boot = boot_image(args, &mut inputs, &hashed, observer)?;
+    let images = RawImages {
+        boot: boot.image,
+        root: hashed.root,
+        hash: image_file::raw_image_of(&hashed.hash_image),
+    };
+    let max_version = add_update(args, &mut manifest, &inputs, &hashed, images)?;
+    let findings = lint(
+        args,
+        &inputs,
+        &folders,
+        targets.as_ref(),
+        &manifest,
+        &boot,
+        now,
+    )?;
 
     for folder in [&folders.metadata, &folders.targets] {
         place::remove_leftovers(folder).context(LeftoversSnafu { folder })?;
     }
     let folder = TargetsFolder::open(&folders.targets)?;
-    let (mut placed, images) = place_files(args, &mut inputs, &hashed, boot, &folder, observer)?;
-    let max_version = add_update(args, &mut manifest, &inputs, &hashed, images)?;
+    let mut placed = place_files(args, &mut inputs, &hashed, &images, &folder, observer)?;
     placed.push(folder.place(MANIFEST_TARGET, &manifest.to_json_pretty())?);
 
     let targets = new_targets(targets, &placed, now, &inputs)?;
@@ -188,6 +216,7 @@ pub fn run(
         targets: placed,
         migrations: edges.into_iter().map(MigrationSummary::from).collect(),
         waves: inputs.waves.unwrap_or_default(),
+        findings,
     })
 }
 
@@ -238,17 +267,66 @@ fn boot_image(
     inputs: &mut Inputs,
     hashed: &HashedRoot,
     observer: Observer<'_>,
-) -> Result<RawImage, Error> {
+) -> Result<BootScan, Error> {
     let root_hash = hashed.tree.root_hash();
     let scan = boot_check::scan(&mut inputs.boot_image, &root_hash, observer)?;
     ensure!(
-        scan.names_root_hash || args.no_verity_check,
+        scan.names_root_hash || allowed(args).contains(&Rule::BootRootHash),
         RootHashNotInBootSnafu {
             boot: &args.boot_image,
             root_hash
         }
     );
-    Ok(scan.image)
+    Ok(scan)
+}
+
+/// The rules that may be broken.
+fn allowed(args: &ReleaseArgs) -> Vec<Rule> {
+    let verity = args.no_verity_check.then_some(Rule::BootRootHash);
+    args.allow.iter().copied().chain(verity).collect()
+}
+
+/// What is wrong with what would be published, none of it an error that is not allowed.
+fn lint(
+    args: &ReleaseArgs,
+    inputs: &Inputs,
+    folders: &Folders,
+    targets: Option<&Targets>,
+    manifest: &Manifest,
+    boot: &BootScan,
+    now: DateTime<Utc>,
+) -> Result<Vec<Finding>, Error> {
+    let images = names::images(&args.variant, &args.arch, &args.version);
+    let placed: Vec<String> = ImageKind::ALL
+        .into_iter()
+        .map(|kind| images.get(kind))
+        .chain(inputs.migrations.iter().map(|(name, _)| name.as_str()))
+        .chain([MANIFEST_TARGET])
+        .map(str::to_owned)
+        .collect();
+    let planned = gate::Planned {
+        folders,
+        root: inputs.root.root(),
+        expires: &inputs.expires,
+        targets,
+        placed: &placed,
+        manifest,
+        update: manifest.updates.last().expect("an update was added before"),
+        boot_names_root_hash: boot.names_root_hash,
+    };
+    let by = Yardstick {
+        now,
+        os_image_size_gib: args.os_image_size_gib,
+        timestamp_horizon: lint::TIMESTAMP_HORIZON,
+        horizon: lint::HORIZON,
+    };
+    let mut findings = gate::judge(&planned, &by);
+    finding::allow(&mut findings, &allowed(args));
+    ensure!(
+        !findings.iter().any(Finding::refuses),
+        LintSnafu { findings }
+    );
+    Ok(findings)
 }
 
 /// Images and migrations, each complete under its digest.
@@ -256,29 +334,21 @@ fn place_files(
     args: &ReleaseArgs,
     inputs: &mut Inputs,
     hashed: &HashedRoot,
-    boot: RawImage,
+    images: &RawImages,
     folder: &TargetsFolder,
     observer: Observer<'_>,
-) -> Result<(Vec<PlacedTarget>, RawImages), Error> {
+) -> Result<Vec<PlacedTarget>, Error> {
     let names = names::images(&args.variant, &args.arch, &args.version);
-    let root = &hashed.root;
-    let hash = image_file::raw_image_of(&hashed.hash_image);
+    let RawImages { boot, root, .. } = images;
     let mut placed = vec![
-        folder.place_image(&names.boot, &mut inputs.boot_image, Some(&boot), observer)?,
+        folder.place_image(&names.boot, &mut inputs.boot_image, Some(boot), observer)?,
         folder.place_image(&names.root, &mut inputs.root_image, Some(root), observer)?,
         folder.place_compressed(&names.hash, &hashed.hash_image)?,
     ];
     for (name, file) in &mut inputs.migrations {
         placed.push(folder.place_image(name, file, None, observer)?);
     }
-    Ok((
-        placed,
-        RawImages {
-            boot,
-            root: *root,
-            hash,
-        },
-    ))
+    Ok(placed)
 }
 
 /// The manifest with the release in it; the new ceiling.

@@ -9,6 +9,7 @@ use update_metadata::{Digest, RawImages, Salt, WaveSchedule};
 
 use super::metadata::Expiries;
 use super::place::PlacedTarget;
+use crate::publish::lint::finding::Finding;
 use crate::publish::word::Word;
 
 /// A published release.
@@ -46,6 +47,8 @@ pub struct ReleaseOutcome {
     pub migrations: Vec<MigrationSummary>,
     /// Its waves; none means the whole fleet at once.
     pub waves: WaveSchedule,
+    /// What `updata lint` has to say of it: warnings, and what was allowed.
+    pub findings: Vec<Finding>,
 }
 
 /// A release that waits for signatures.

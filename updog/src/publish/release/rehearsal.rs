@@ -16,6 +16,7 @@ use tough::{
 use url::Url;
 
 use crate::publish::tuf::RootFile;
+use crate::repository::transport::MetadataLimits;
 
 /// Why nothing was written.
 #[derive(Debug, Snafu)]
@@ -26,6 +27,15 @@ pub enum RehearsalError {
     Refused {
         #[snafu(source(from(tough::error::Error, Box::new)))]
         source: Box<tough::error::Error>,
+    },
+    /// Hosts read no more than so much, whatever the snapshot announces.
+    #[snafu(display(
+        "the new {name} has {length} bytes, hosts read {limit}; nothing was published"
+    ))]
+    TooLarge {
+        name: String,
+        length: usize,
+        limit: u64,
     },
     /// A client would see other targets than were signed.
     #[snafu(display("the new metadata read back with other targets; nothing was published"))]
@@ -38,6 +48,18 @@ pub(in crate::publish) async fn load(
     files: &[(String, Vec<u8>)],
     expected: &Targets,
 ) -> Result<(), RehearsalError> {
+    let limit = MetadataLimits::default().metadata;
+    for (name, bytes) in files {
+        let length = bytes.len();
+        ensure!(
+            u64::try_from(length).is_ok_and(|length| length <= limit),
+            TooLargeSnafu {
+                name,
+                length,
+                limit
+            }
+        );
+    }
     let repository = open(&root.bytes, files).await.context(RefusedSnafu)?;
     ensure!(
         repository.targets().signed.targets == expected.targets,
