@@ -60,6 +60,26 @@ impl Host {
         host
     }
 
+    /// A host without a disk, for what only reads the repository at `base_url` and trusts the root
+    /// in `root`. It runs `version`.
+    ///
+    /// # Panics
+    /// When its files cannot be written.
+    pub fn without_disk(root: &Path, version: &str, base_url: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        fs::copy(root, dir.path().join("root.json")).expect("a root");
+        let mut host = Self {
+            dir,
+            active: "A".to_owned(),
+            metadata_url: String::new(),
+            targets_url: String::new(),
+            device: None,
+        };
+        host.runs(version);
+        host.fetch_from(base_url);
+        host
+    }
+
     /// A path in the host's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

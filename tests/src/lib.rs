@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod foreign;
+pub mod forge;
 pub mod host;
 pub mod in_process;
 pub mod large;

@@ -50,19 +50,31 @@ impl Publisher {
     /// # Panics
     /// When `updata` fails.
     pub fn with_keys(make: impl FnOnce(&Path)) -> Self {
+        Self::with_threshold(1, make)
+    }
+
+    /// The same where so many root keys must sign a root.
+    ///
+    /// # Panics
+    /// When `updata` fails.
+    pub fn with_threshold(threshold: u8, make: impl FnOnce(&Path)) -> Self {
         let publisher = Self {
             dir: tempfile::tempdir().expect("a temporary folder"),
         };
         fs::create_dir(publisher.path("images")).expect("a new folder");
         make(&publisher.path("keys"));
+        let (keys, root) = (publisher.text("keys"), publisher.text("root.json"));
+        let threshold = threshold.to_string();
         publisher
             .updata([
                 "root",
                 "new",
                 "--keys",
-                &publisher.text("keys"),
+                &keys,
                 "--out",
-                &publisher.text("root.json"),
+                &root,
+                "--threshold",
+                &threshold,
             ])
             .done();
         publisher

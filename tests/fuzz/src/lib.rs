@@ -1,17 +1,25 @@
-//! What no bytes on a disk may make signpost do.
+//! What no bytes from a disk or a repository may make the programs do. A broken promise is a panic.
 //!
-//! A fuzzer's input is a small disk with two partition sets and changes to its tables ([`input`]).
-//! Everything that reads or changes a table is let loose on it ([`check`]), on a disk that takes
-//! every change back afterwards ([`journal`]). A broken promise is a panic.
+//! For the partition table a fuzzer's input is a small disk with two partition sets and changes to
+//! its tables ([`input`]). Everything that reads or changes a table is let loose on it ([`check`]),
+//! on a disk that takes every change back afterwards ([`journal`]).
+//!
+//! The other targets each have a module with their promises: [`manifest`], [`wave_plan`],
+//! [`verity`], [`lz4`]. What a fuzzer would never guess, a right checksum or a date, is made from
+//! its bytes.
 
 pub mod check;
 pub mod facts;
 pub mod input;
 pub mod journal;
+pub mod lz4;
+pub mod manifest;
 /// The same judge by hand that the differential test uses.
 #[path = "../../src/tables/raw.rs"]
 pub mod raw;
 pub mod seeds;
+pub mod verity;
+pub mod wave_plan;
 
 use input::Input;
 
