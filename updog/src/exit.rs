@@ -58,9 +58,13 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     printable(&message)
 }
 
-/// `text` with control characters escaped.
+/// Characters of a message; what a server sent may be part of it, and may be long.
+const MAX_MESSAGE: usize = 4000;
+
+/// `text` with control characters escaped, and without the end of one that is too long.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
+        .take(MAX_MESSAGE)
         .fold(String::with_capacity(text.len()), |mut out, c| {
             if c.is_control() {
                 out.extend(c.escape_default());

@@ -185,3 +185,34 @@ fn a_root_without_keys_for_a_role_or_with_a_threshold_of_none_is_refused() {
     world.forge.publish(2);
     world.refuses_after_keeping("timestamp");
 }
+
+#[test]
+fn a_root_with_one_key_twice_is_passed_over_once_a_good_one_follows() {
+    let key = Key::ed25519();
+    let twice = Signers::all_of(vec![key.clone(), key.under_another_id()]);
+    let mut world = World::new();
+    world
+        .forge
+        .next_root()
+        .signers(Role::Targets, twice.clone())
+        .write();
+    world.refuses("one key under two ids");
+    world
+        .forge
+        .next_root()
+        .signers(Role::Targets, Signers::one())
+        .write();
+    world.forge.publish(2);
+    world.takes(2);
+
+    // Not if these two signed the good one.
+    let mut world = World::new();
+    world.forge.next_root().signers(Role::Root, twice).write();
+    world
+        .forge
+        .next_root()
+        .signers(Role::Root, Signers::one())
+        .write();
+    world.forge.publish(2);
+    world.refuses("one key under two ids");
+}

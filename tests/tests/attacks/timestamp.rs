@@ -245,3 +245,28 @@ fn a_server_that_stops_talking_is_left() {
     }
     world.takes(2);
 }
+
+#[test]
+fn a_cached_timestamp_from_before_a_rotation_is_asked_for_again_past_the_caches() {
+    let mut world = World::new();
+    let cached = world.forge.read("timestamp.json");
+    world.forge.next_root().rotate(Role::Timestamp).write();
+    world.forge.publish(2);
+    world
+        .server
+        .fault("timestamp.json", Fault::Replace(cached), 1);
+    world.takes(2);
+    let seen = world.server.seen();
+    let past_caches: Vec<_> = seen
+        .iter()
+        .filter(|request| request.headers.contains_key("cache-control"))
+        .map(|request| request.path.rsplit('/').next().unwrap())
+        .collect();
+    assert_eq!(past_caches.first(), Some(&"timestamp.json"));
+    // Targets are known by their digests, and come from the caches.
+    assert!(
+        past_caches.iter().all(|name| !name.contains("manifest")),
+        "{past_caches:?}"
+    );
+    assert!(seen.iter().any(|request| request.path.contains("manifest")));
+}

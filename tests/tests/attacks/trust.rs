@@ -1,5 +1,6 @@
 //! What the host remembers between runs, and what it does when some of it is lost.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -187,4 +188,157 @@ fn a_kept_root_that_is_damaged_is_fetched_again() {
     // An older state is still known to be one.
     world.forge.publish(1);
     world.takes_and_warns(2).says("stale mirror");
+}
+
+/// The host's folder after each of the writes by which it goes from `before` to `after`: the marks
+/// of a role, then its file, role by role.
+fn cuts(before: &Folder, after: &Folder) -> Vec<Folder> {
+    let marks =
+        |folder: &Folder| -> Value { serde_json::from_slice(&folder["versions.json"]).unwrap() };
+    let (old, new) = (marks(before), marks(after));
+    let mut folder = before.clone();
+    let mut cuts = vec![folder.clone()];
+    let mut seen = old.clone();
+    let mut write = |name: &str, bytes: Vec<u8>| {
+        folder.insert(name.to_owned(), bytes);
+        cuts.push(folder.clone());
+    };
+    if new["root"] != old["root"] {
+        for field in ["root", "root_keys"] {
+            seen[field] = new[field].clone();
+        }
+        write("versions.json", seen.to_string().into_bytes());
+        for (name, bytes) in after.iter().filter(|(name, _)| name.starts_with("roots/")) {
+            write(name, bytes.clone());
+        }
+    }
+    if new["keys"] != old["keys"] {
+        for role in ["timestamp", "snapshot", "targets"] {
+            seen[role] = 0.into();
+        }
+        seen["keys"] = new["keys"].clone();
+    }
+    for role in ["timestamp", "snapshot", "targets"] {
+        seen[role] = new[role].clone();
+        write("versions.json", seen.to_string().into_bytes());
+        let name = format!("{role}.json");
+        write(&name, after[&name].clone());
+    }
+    cuts
+}
+
+type Folder = BTreeMap<String, Vec<u8>>;
+
+fn folder(world: &World) -> Folder {
+    let mut folder = world.kept();
+    let marks = fs::read(world.kept_file("versions.json")).unwrap();
+    folder.insert("versions.json".to_owned(), marks);
+    folder
+}
+
+fn restore(world: &World, folder: &Folder) {
+    fs::remove_dir_all(world.kept_file("")).unwrap();
+    fs::create_dir_all(world.kept_file("roots")).unwrap();
+    for (name, bytes) in folder {
+        fs::write(world.kept_file(name), bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_cut_after_any_write_of_a_refresh_locks_nobody_out() {
+    let world = World::new();
+    let before = folder(&world);
+    world.forge.publish(2);
+    world.takes(2);
+    let cuts = cuts(&before, &folder(&world));
+    assert_eq!(cuts.len(), 7);
+    for cut in cuts {
+        restore(&world, &cut);
+        world.takes(2);
+        restore(&world, &cut);
+        world.forge.publish(3);
+        world.takes(3);
+        world.forge.publish(2);
+    }
+}
+
+#[test]
+fn a_cut_after_any_write_that_follows_a_rotation_locks_nobody_out() {
+    for role in Role::ONLINE {
+        let mut world = World::new();
+        // Out of reach, if it were to count any longer.
+        world.forge.publish(u64::MAX / 2);
+        world.host.updog(&["check-update"]).done();
+        let before = folder(&world);
+        world.forge.next_root().rotate(role).write();
+        if role == Role::Targets {
+            // That does not void the versions of the others.
+            world.forge.publish(u64::MAX / 2 + 1);
+            continue;
+        }
+        world.forge.publish(2);
+        world.takes(2);
+        for cut in cuts(&before, &folder(&world)) {
+            restore(&world, &cut);
+            world.takes(2);
+        }
+    }
+}
+
+#[test]
+fn a_torn_root_does_not_let_the_repository_from_before_a_rotation_in() {
+    let mut world = World::new();
+    let before: Vec<_> = fs::read_dir(world.forge.metadata())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    let mut root = world.forge.next_root();
+    for role in Role::ALL {
+        root = root.rotate(role);
+    }
+    root.write();
+    world.forge.publish(2);
+    world.takes(2);
+    let rotated = folder(&world);
+    fs::write(world.kept_file("roots/2.root.json"), "torn").unwrap();
+    fs::remove_file(world.forge.metadata().join("2.root.json")).unwrap();
+    for (path, bytes) in before {
+        fs::write(path, bytes).unwrap();
+    }
+    world
+        .refuses_after_keeping("version 1 of root")
+        .says("version 2");
+    assert_eq!(marks(&world)["root"], 2);
+    restore(&world, &rotated);
+    world.refuses("timestamp");
+}
+
+#[test]
+fn kept_files_that_cannot_be_read_are_done_without() {
+    let world = World::new();
+    for name in [
+        "timestamp.json",
+        "snapshot.json",
+        "targets.json",
+        "versions.json",
+    ] {
+        let path = world.kept_file(name);
+        // Sparse: larger than any metadata, and nothing on the disk.
+        fs::File::create(&path).unwrap().set_len(100 << 20).unwrap();
+        let ran = world.takes_and_warns(1);
+        assert!(ran.stderr.contains("is not used"), "{name}: {}", ran.stderr);
+        world.takes(1);
+    }
+}
+
+#[test]
+fn another_address_may_begin_lower() {
+    let mut world = World::new();
+    world.forge.publish(5);
+    world.takes(5);
+    let staging = system_tests::server::Server::start(world.forge.folder());
+    world.host.fetch_from(&staging.url());
+    world.forge.publish(2);
+    world.takes(2);
 }

@@ -175,6 +175,9 @@ impl CliError {
             } => {
                 "targets are named as in the repository's targets.json, without a digest before it"
             }
+            Self::Repository {
+                source: RepositoryError::Trust { .. },
+            } => RepositoryError::TRUST_ADVICE,
             Self::Repository { source } if source.is_remote() => {
                 "once the repository can be reached and is good, run the command again"
             }

@@ -18,6 +18,8 @@ const SHORT_ID: usize = 12;
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     metadata_base_url: String,
+    /// Whether the server has an older state than the trusted one, which is shown.
+    stale: bool,
     valid_until: DateTime<Utc>,
     roles: Vec<Role<'a>>,
 }
@@ -36,6 +38,7 @@ pub(super) fn refresh(env: &Env, printer: Printer) -> Result<Exit, CliError> {
     let roles = repository.roles();
     let report = Report {
         metadata_base_url: repository.shown_metadata_url(),
+        stale: repository.is_stale(),
         valid_until: repository.valid_until(),
         roles: roles
             .iter()
@@ -45,7 +48,7 @@ pub(super) fn refresh(env: &Env, printer: Printer) -> Result<Exit, CliError> {
             })
             .collect(),
     };
-    let title = "role       version  keys     expires               left     key ids".to_owned();
+    let title = "role          version  keys     expires               left     key ids".to_owned();
     let lines = roles.iter().map(|role| line(role, env.now));
     printer
         .data(&report, std::iter::once(title).chain(lines))
@@ -60,7 +63,7 @@ fn line(role: &TrustedRole, now: DateTime<Utc>) -> String {
         .map(|id| id.get(..SHORT_ID).unwrap_or(id))
         .collect();
     format!(
-        "{:9}  {:>7}  {:7}  {}  {:>7}  {}",
+        "{:9}  {:>10}  {:7}  {}  {:>7}  {}",
         role.role,
         role.version,
         format!("{} of {}", role.threshold, role.keyids.len()),
@@ -114,7 +117,7 @@ mod tests {
         let now = "2031-02-27T12:00:00Z".parse().unwrap();
         assert_eq!(
             line(&role, now),
-            "timestamp       12  2 of 2   2031-03-01T00:00:00Z   1d 12h  0123456789ab fe"
+            "timestamp          12  2 of 2   2031-03-01T00:00:00Z   1d 12h  0123456789ab fe"
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Why there is nothing to trust, or a target cannot be had; said once, and without secrets.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use snafu::Snafu;
 use tough::schema::RoleType;
@@ -39,7 +39,7 @@ pub enum RepositoryError {
     /// Signed metadata are too old. A mirror that is frozen, or a clock that is wrong.
     #[snafu(display(
         "the {role} metadata of {} expired at {expired}; it is {now} here. {}",
-        shown(url), after_expiry(*is_stale)
+        shown(url), after_expiry(*is_stale, folder)
     ))]
     Expired {
         role: RoleType,
@@ -47,6 +47,30 @@ pub enum RepositoryError {
         expired: String,
         now: String,
         is_stale: bool,
+        folder: PathBuf,
+    },
+    /// The server has an older state than this host trusts, and what this host kept is not enough.
+    #[snafu(display(
+        "{} serves an older state than this host has verified, and of that state not all is kept \
+         here",
+        shown(url)
+    ))]
+    Stale {
+        url: Url,
+        #[snafu(source(from(tough::error::Error, ToughError::from)))]
+        source: ToughError,
+    },
+    /// The metadata are good, and of another folder of the repository.
+    #[snafu(display(
+        "{} serves the metadata of {place}, this host trusts those of {ours}; the mirror mixes up its \
+         folders. If this host is to follow {place} from now on, remove {}",
+        shown(url), folder.display()
+    ))]
+    OtherPlace {
+        url: Url,
+        place: String,
+        ours: String,
+        folder: PathBuf,
     },
     /// Signed metadata are older than what was verified before.
     #[snafu(display(
@@ -131,6 +155,10 @@ pub enum RepositoryError {
 }
 
 impl RepositoryError {
+    /// What to do about [`RepositoryError::Trust`].
+    pub(crate) const TRUST_ADVICE: &'static str = "see that the trusted root can be read and the \
+         folder tuf in state_dir written; the folder may be removed, which forgets what was trusted";
+
     /// Whether the cause lies with the repository or the way to it, not with this host.
     pub fn is_remote(&self) -> bool {
         !matches!(
@@ -141,19 +169,24 @@ impl RepositoryError {
 }
 
 /// What to look at when metadata are expired.
-fn after_expiry(is_stale: bool) -> &'static str {
+fn after_expiry(is_stale: bool, folder: &Path) -> String {
     if is_stale {
-        "The mirror is stale: what it serves is older still"
+        format!(
+            "The mirror is stale: what it serves is older still. If the publisher started anew with \
+             the same keys, remove {}",
+            folder.display()
+        )
     } else {
         "Check this host's clock; if it is right, the mirror is stale or the publisher late"
+            .to_owned()
     }
 }
 
 /// A URL as it may be shown: without the credentials that it may carry.
 pub(super) fn shown(url: &Url) -> String {
     let mut url = url.clone();
-    let has_secret = url.password().is_some();
-    // Both fail only for URLs that cannot carry credentials.
+    // A token is often given as the name. Both fail only for URLs that cannot carry credentials.
+    let has_secret = url.password().is_some() || !url.username().is_empty();
     let _ = url.set_password(None);
     if has_secret {
         let _ = url.set_username("...");

@@ -1,9 +1,13 @@
 //! PURE: which of the kept metadata still count, and whether a server's timestamp is news.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tough::schema::{Metafile, Role, RoleType, Root, Signed, Snapshot, Targets, Timestamp};
+
+use url::Url;
 
 use super::versions::{Versions, rotates};
 
@@ -37,7 +41,7 @@ pub(super) struct KnownState {
 /// What a server's timestamp is to this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum News {
-    /// Newer than what is trusted, or nothing is; or nothing that the root's keys signed.
+    /// Newer than what is trusted, or nothing is.
     Newer,
     /// Of the version that is trusted.
     Same,
@@ -45,28 +49,58 @@ pub(super) enum News {
     Older,
 }
 
-impl KnownState {
-    /// What counts under `root`, for a host whose newest root was `start` when the run began. The
-    /// files are void once a root names other timestamp or snapshot keys.
-    pub(super) fn under(root: &Root, start: &Root, files: &KeptFiles) -> Self {
-        let is_void = match &files.versions {
-            Some(versions) => !versions.binds(root),
+impl KeptFiles {
+    /// Timestamp and snapshot with the names of their files, as far as they may stand for what was
+    /// trusted last time, for a host whose newest root is `root`.
+    pub(super) fn trusted(&self, root: &Root, url: &Url) -> Vec<(&'static str, Vec<u8>)> {
+        if self.are_void(root, root, url) {
+            return Vec::new();
+        }
+        let timestamp = self.counting::<Timestamp>(root, self.timestamp.as_deref());
+        let snapshot = self.counting::<Snapshot>(root, self.snapshot.as_deref());
+        let timestamp = timestamp.map(|file| ("timestamp.json", file.bytes));
+        let snapshot = snapshot.map(|file| ("snapshot.json", file.bytes));
+        timestamp.into_iter().chain(snapshot).collect()
+    }
+
+    fn are_void(&self, root: &Root, start: &Root, url: &Url) -> bool {
+        match &self.versions {
+            Some(versions) => !versions.binds(root, url),
             None => rotates(start, root),
-        };
-        if is_void {
+        }
+    }
+
+    /// The file, if enough keys of `root` signed it and it is the one whose version was written
+    /// down: one of another version was left behind by a cut between the two.
+    fn counting<T: Role + Serialize + DeserializeOwned>(
+        &self,
+        root: &Root,
+        bytes: Option<&[u8]>,
+    ) -> Option<Kept<T>> {
+        let file = verified::<T>(root, bytes)?;
+        let seen = self.versions.as_ref().map(|seen| seen.get(T::TYPE));
+        seen.is_none_or(|seen| seen == file.signed.version().get())
+            .then_some(file)
+    }
+}
+
+impl KnownState {
+    /// What counts under `root` at `url`, for a host whose newest root was `start` when the run
+    /// began. The files are void once a root names other timestamp or snapshot keys.
+    pub(super) fn under(root: &Root, start: &Root, url: &Url, files: &KeptFiles) -> Self {
+        if files.are_void(root, start, url) {
             return Self::default();
         }
-        let timestamp = verified::<Timestamp>(root, files.timestamp.as_deref());
+        let timestamp = files.counting::<Timestamp>(root, files.timestamp.as_deref());
         let snapshot = timestamp.as_ref().and_then(|timestamp| {
             let listed = timestamp.signed.meta.get("snapshot.json")?;
-            named(
-                listed,
-                verified::<Snapshot>(root, files.snapshot.as_deref())?,
-            )
+            let file = files.counting::<Snapshot>(root, files.snapshot.as_deref());
+            named(listed, file?)
         });
         let targets = snapshot.as_ref().and_then(|snapshot| {
             let listed = snapshot.signed.meta.get("targets.json")?;
-            named(listed, verified::<Targets>(root, files.targets.as_deref())?)
+            let file = files.counting::<Targets>(root, files.targets.as_deref());
+            named(listed, file?)
         });
         let kept = timestamp
             .as_ref()
@@ -83,18 +117,16 @@ impl KnownState {
         }
     }
 
-    /// Judges `bytes`, which a server sent as its timestamp. What `root` does not verify is none
-    /// of the two that are no news: the library refuses it.
-    pub(super) fn judge(&self, root: &Root, bytes: &[u8]) -> News {
-        let Some(timestamp) = verified::<Timestamp>(root, Some(bytes)) else {
-            return News::Newer;
-        };
+    /// Judges `bytes`, which a server sent as its timestamp. `None` where the keys of `root` did not
+    /// sign it: the library will refuse it.
+    pub(super) fn judge(&self, root: &Root, bytes: &[u8]) -> Option<News> {
+        let timestamp = verified::<Timestamp>(root, Some(bytes))?;
         let version = timestamp.signed.version.get();
-        match version.cmp(&self.highest_timestamp) {
-            std::cmp::Ordering::Greater => News::Newer,
-            std::cmp::Ordering::Equal => News::Same,
-            std::cmp::Ordering::Less => News::Older,
-        }
+        Some(match version.cmp(&self.highest_timestamp) {
+            Ordering::Greater => News::Newer,
+            Ordering::Equal => News::Same,
+            Ordering::Less => News::Older,
+        })
     }
 }
 

@@ -126,15 +126,22 @@ impl KnownTransport {
 
     async fn timestamp(&self, url: &Url) -> Result<Vec<u8>, TransportError> {
         let root = self.newest_root().signed;
-        let known = KnownState::under(&root, &self.shared.start.root.signed, &self.shared.files);
+        let known = KnownState::under(
+            &root,
+            &self.shared.start.root.signed,
+            &self.shared.metadata_base_url,
+            &self.shared.files,
+        );
         let mut bytes = self.fetch_whole(url).await?;
         let mut news = known.judge(&root, &bytes);
-        if news == News::Older {
-            tracing::info!("the server's timestamp is an old one; asking again past the caches");
+        // One that the root's keys did not sign may be from before a rotation.
+        if matches!(news, None | Some(News::Older)) {
+            tracing::info!("the server's timestamp is not current; asking again past the caches");
             self.inner.bypass_caches();
             bytes = self.fetch_whole(url).await?;
             news = known.judge(&root, &bytes);
         }
+        let news = news.unwrap_or(News::Newer);
         let mut state = lock(&self.shared.state);
         state.news = news;
         if news != News::Newer

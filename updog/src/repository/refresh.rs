@@ -8,8 +8,8 @@
 //! expired at the one time that the run has. The first that fails ends it, and those before it
 //! stay kept (TUF specification 5.3 to 5.6). Versions are written before the files that they guard.
 
-use std::fs;
-use std::io;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -18,18 +18,20 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use snafu::{OptionExt, ResultExt, ensure};
 use tough::schema::{Metafile, Role, RoleType, Root, Signed, Snapshot, Targets, Timestamp};
-use tough::{ExpirationEnforcement, Limits, Repository, RepositoryLoader};
+use tough::{ExpirationEnforcement, Limits, Repository, RepositoryLoader, TargetName};
+use update_metadata::MANIFEST_TARGET;
+use url::Url;
 
 use super::error::{
-    EqualKeysSnafu, ExpiredSnafu, NotRecordedSnafu, RepositoryError, RolledBackSnafu, ScratchSnafu,
-    TrustSnafu, UnknownKeySnafu, shown,
+    EqualKeysSnafu, ExpiredSnafu, NotRecordedSnafu, OtherPlaceSnafu, RepositoryError,
+    RolledBackSnafu, ScratchSnafu, TrustSnafu, UnknownKeySnafu, shown,
 };
-use super::known_state::{KeptFiles, KnownState, News};
+use super::known_state::{KeptFiles, News};
 use super::known_transport::KnownTransport;
 use super::root_keys;
 use super::transport::RepositoryTransport;
 use super::trust::{TrustStore, TrustedRoot};
-use super::versions::{JudgedAt, Versions};
+use super::versions::Versions;
 use super::{RepositorySettings, VerifiedMetadata};
 use crate::clock;
 
@@ -56,9 +58,15 @@ pub(super) async fn refresh(
     let start = trust
         .newest_root(&settings.trusted_root)
         .context(TrustSnafu)?;
-    let files = trust.files().context(TrustSnafu)?;
-    let scratch = tempfile::tempdir().context(ScratchSnafu)?;
-    seed(scratch.path(), &files, &start.root.signed).context(ScratchSnafu)?;
+    let files = trust.files();
+    let scratch = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
+        .context(ScratchSnafu)?;
+    // Where tough looks for what it trusted last time.
+    for (name, bytes) in files.trusted(&start.root.signed, &settings.metadata_base_url) {
+        fs::write(scratch.path().join(name), bytes).context(ScratchSnafu)?;
+    }
     let known = KnownTransport::new(
         transport.clone(),
         settings.metadata_base_url.clone(),
@@ -74,8 +82,6 @@ pub(super) async fn refresh(
         files,
         clock,
     };
-    run.refuse_equal_keys(&run.start.root.signed)?;
-
     let loaded = RepositoryLoader::new(
         &run.start.bytes,
         settings.metadata_base_url.clone(),
@@ -122,26 +128,6 @@ pub(super) async fn refresh(
     })
 }
 
-/// Puts the kept files where tough looks for what it trusted last time, unless they are void.
-fn seed(scratch: &Path, files: &KeptFiles, root: &Root) -> io::Result<()> {
-    if files
-        .versions
-        .as_ref()
-        .is_some_and(|seen| !seen.binds(root))
-    {
-        return Ok(());
-    }
-    for (name, bytes) in [
-        ("timestamp.json", &files.timestamp),
-        ("snapshot.json", &files.snapshot),
-    ] {
-        if let Some(bytes) = bytes {
-            fs::write(scratch.join(name), bytes)?;
-        }
-    }
-    Ok(())
-}
-
 /// A role that tough accepted.
 struct AcceptedRole {
     role: RoleType,
@@ -165,18 +151,56 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    fn url(&self) -> &Url {
+        &self.settings.metadata_base_url
+    }
+
     /// Keeps the roots that tough accepted, oldest first, and returns the newest.
     fn keep_roots(&self) -> Result<TrustedRoot, RepositoryError> {
-        let mut newest = self.start.clone();
-        let mut new = Vec::new();
-        let mut refused = Ok(());
-        let mut is_known_repository = self.is_known_repository(&newest.root.signed);
+        let (chain, refused) = self.accepted_roots()?;
+        let (start, new) = chain
+            .split_first()
+            .context(NotRecordedSnafu { name: "root.json" })?;
+        let newest = new.last().unwrap_or(start);
+        let roots: Vec<&Root> = chain.iter().map(|root| &root.root.signed).collect();
+        let is_known = roots.iter().any(|root| self.is_known_repository(root));
+        let version = newest.root.signed.version.get();
+        if is_known && let Some(seen) = &self.files.versions {
+            self.refuse_older(RoleType::Root, version, seen.get(RoleType::Root))?;
+        }
+        let writer = self.trust.writer().context(TrustSnafu)?;
+        let seen = writer.versions();
+        if let Some(versions) = seen.with_roots(&roots, self.url(), is_known) {
+            writer.keep_versions(&versions).context(TrustSnafu)?;
+        }
+        for root in new {
+            let version = root.root.signed.version.get();
+            writer.keep_root(version, &root.bytes).context(TrustSnafu)?;
+        }
+        refused.map(|()| newest.clone())
+    }
+
+    /// The root that the run began with and those that tough accepted after it, up to the last that
+    /// may be used; and why a later one may not.
+    ///
+    /// One key under two ids voids a root. One that was succeeded by a root without that fault is
+    /// only looked at for its root keys, which had to sign its successor.
+    fn accepted_roots(
+        &self,
+    ) -> Result<(Vec<TrustedRoot>, Result<(), RepositoryError>), RepositoryError> {
+        let mut chain = vec![self.start.clone()];
+        // How many of the chain may be used, and what is wrong with the last one.
+        let mut usable = 1;
+        let mut refused = self.refuse_equal_keys(&self.start.root.signed);
         // tough wrote the last accepted root here, in its own form; only its version is of use.
         let last = self
             .scratch_role::<Root>()
             .map_or(0, |root| root.signed.version.get());
-        while newest.root.signed.version.get() < last {
-            let version = newest.root.signed.version.get().saturating_add(1);
+        let first = self.start.root.signed.version.get();
+        for version in first.saturating_add(1)..=last {
+            if root_keys::equal_root_keys(&chain[chain.len() - 1].root.signed).is_some() {
+                break;
+            }
             let name = format!("{version}.root.json");
             let bytes = self
                 .known
@@ -186,29 +210,13 @@ impl Run<'_> {
                 .ok()
                 .context(NotRecordedSnafu { name })?;
             refused = self.refuse_equal_keys(&root.signed);
-            if refused.is_err() {
-                break;
+            chain.push(TrustedRoot { root, bytes });
+            if refused.is_ok() {
+                usable = chain.len();
             }
-            is_known_repository |= self.is_known_repository(&root.signed);
-            newest = TrustedRoot { root, bytes };
-            new.push(newest.clone());
         }
-
-        let version = newest.root.signed.version.get();
-        if is_known_repository && let Some(seen) = &self.files.versions {
-            self.refuse_older(RoleType::Root, version, seen.root)?;
-        }
-        let writer = self.trust.writer().context(TrustSnafu)?;
-        let seen = writer.versions().context(TrustSnafu)?;
-        if let Some(versions) = seen.with_root(&newest.root.signed, is_known_repository) {
-            writer.keep_versions(&versions).context(TrustSnafu)?;
-        }
-        for root in &new {
-            writer
-                .keep_root(root.root.signed.version.get(), &root.bytes)
-                .context(TrustSnafu)?;
-        }
-        refused.map(|()| newest)
+        chain.truncate(usable);
+        Ok((chain, refused))
     }
 
     fn is_known_repository(&self, root: &Root) -> bool {
@@ -264,11 +272,30 @@ impl Run<'_> {
 
     /// Judges each role in order, and keeps each that passes.
     fn keep_roles(&self, root: &Root, roles: &[AcceptedRole]) -> Result<(), RepositoryError> {
-        let at = self.judged_at(root);
+        let at = self.judged_at();
         self.refuse_expired(RoleType::Root, root.expires, at)?;
         let writer = self.trust.writer().context(TrustSnafu)?;
-        let seen = writer.versions().context(TrustSnafu)?;
-        let mut versions = seen.under(root);
+        let seen = writer.versions();
+        let mut versions = seen.under(root, self.url());
+        let is_whole = roles.len() == 3;
+        let place = self
+            .scratch_role::<Targets>()
+            .and_then(|targets| place(&targets.signed));
+        if let Some(ours) = &versions.place {
+            if !is_whole {
+                // Without the targets nobody knows whether these are ours.
+                return Ok(());
+            }
+            ensure!(
+                place.as_ref().is_none_or(|place| place == ours),
+                OtherPlaceSnafu {
+                    url: self.url().clone(),
+                    place: place.unwrap_or_default(),
+                    ours,
+                    folder: self.settings.trust_dir.clone(),
+                }
+            );
+        }
         // A faster run may have kept newer metadata; ours still count for this run.
         let overtaken = roles
             .first()
@@ -288,8 +315,9 @@ impl Run<'_> {
                 .keep(&format!("{}.json", role.role), &role.bytes)
                 .context(TrustSnafu)?;
         }
-        if roles.len() == 3 && seen.is_ours() && !overtaken {
+        if is_whole && seen.is_ours() && !overtaken {
             versions.refreshed = Some(at);
+            versions.place = place.or(versions.place);
             writer.keep_versions(&versions).context(TrustSnafu)?;
         }
         Ok(())
@@ -298,39 +326,43 @@ impl Run<'_> {
     fn is_overtaken(&self, now: &Versions, root: &Root, timestamp: &AcceptedRole) -> bool {
         let before = self.files.versions.as_ref();
         let highest = now.get(RoleType::Timestamp);
-        now.root > root.version.get()
+        now.get(RoleType::Root) > root.version.get()
             || highest > timestamp.version
                 && before.is_none_or(|before| highest > before.get(RoleType::Timestamp))
     }
 
-    /// The time at which expiry is judged.
-    fn judged_at(&self, root: &Root) -> DateTime<Utc> {
-        let kept = KnownState::under(root, &self.start.root.signed, &self.files).timestamp;
-        let judged = JudgedAt::new(
-            self.clock,
-            clock::build_time(),
-            self.files.versions.as_ref().and_then(|seen| seen.refreshed),
-            kept.as_ref().map(|kept| &kept.signed),
-        );
-        let why = match judged {
-            JudgedAt::Clock(time) => return time,
-            JudgedAt::BuildTime(_) => "this version is newer than that",
-            JudgedAt::LastRefresh(_) => "metadata were verified later than that",
-        };
-        let time = judged.time();
-        tracing::warn!(
-            "this host's clock is behind: it says {}, but {why}; expiry is judged at {}",
-            shown_time(self.clock),
-            shown_time(time)
-        );
-        time
+    /// The time at which expiry is judged: the clock's, but never before this version was built.
+    ///
+    /// A clock behind the last refresh is reported and otherwise believed: one that was ahead once
+    /// must not hold this host to a time that never was.
+    fn judged_at(&self) -> DateTime<Utc> {
+        let (clock, build) = (self.clock, clock::build_time());
+        if clock < build {
+            tracing::warn!(
+                "this host's clock is behind: it says {}, and this version was built later; expiry \
+                 is judged at {}",
+                shown_time(clock),
+                shown_time(build)
+            );
+            return build;
+        }
+        let refreshed = self.files.versions.as_ref().and_then(|seen| seen.refreshed);
+        if let Some(refreshed) = refreshed.filter(|refreshed| *refreshed > clock) {
+            tracing::warn!(
+                "this host's clock went back: it says {}, and metadata were verified at {}; if it is \
+                 wrong now, expired metadata may seem valid",
+                shown_time(clock),
+                shown_time(refreshed)
+            );
+        }
+        clock
     }
 
     fn refuse_equal_keys(&self, root: &Root) -> Result<(), RepositoryError> {
         match root_keys::equal_keys(root) {
             None => Ok(()),
             Some((first, second)) => EqualKeysSnafu {
-                url: self.settings.metadata_base_url.clone(),
+                url: self.url().clone(),
                 version: root.version.get(),
                 first,
                 second,
@@ -344,7 +376,7 @@ impl Run<'_> {
             found >= seen,
             RolledBackSnafu {
                 role,
-                url: self.settings.metadata_base_url.clone(),
+                url: self.url().clone(),
                 found,
                 seen,
                 folder: self.settings.trust_dir.clone(),
@@ -364,10 +396,11 @@ impl Run<'_> {
             now < expires,
             ExpiredSnafu {
                 role,
-                url: self.settings.metadata_base_url.clone(),
+                url: self.url().clone(),
                 expired: expires.to_string(),
                 now: shown_time(at),
                 is_stale: self.known.news() == News::Older,
+                folder: self.settings.trust_dir.clone(),
             }
         );
         Ok(())
@@ -375,7 +408,7 @@ impl Run<'_> {
 
     /// Why tough accepted no more, where that can be said better than it does.
     fn explain(&self, newest: &Root, error: tough::error::Error) -> RepositoryError {
-        let url = self.settings.metadata_base_url.clone();
+        let url = self.url().clone();
         let version = newest.version.get().saturating_add(1);
         let next = self.known.handed(&format!("{version}.root.json"));
         if let Some((kind, id)) = next.as_deref().and_then(root_keys::unknown_key) {
@@ -392,7 +425,9 @@ impl Run<'_> {
             delegations.is_some_and(|delegations| !delegations.roles.is_empty())
         });
         let source = error.into();
-        if delegates {
+        if self.known.news() == News::Older {
+            RepositoryError::Stale { url, source }
+        } else if delegates {
             RepositoryError::Delegations { url, source }
         } else {
             RepositoryError::Refresh { url, source }
@@ -403,6 +438,14 @@ impl Run<'_> {
         let bytes = fs::read(self.scratch.join(format!("{}.json", T::TYPE))).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
+}
+
+/// What the targets say they are for: a repository may have many folders under the same keys.
+fn place(targets: &Targets) -> Option<String> {
+    let name = TargetName::new(MANIFEST_TARGET).ok()?;
+    let custom = &targets.targets.get(&name)?.custom;
+    let text = |key: &str| custom.get(key)?.as_str();
+    Some(format!("{}/{}", text("variant")?, text("arch")?))
 }
 
 fn shown_time(time: DateTime<Utc>) -> String {

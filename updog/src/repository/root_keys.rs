@@ -3,8 +3,14 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use tough::schema::Root;
+use tough::schema::decoded::{Decoded, Hex};
 use tough::schema::key::Key;
+use tough::schema::{RoleType, Root};
+
+/// A key's name: the digest of what is said of it.
+type KeyId = Decoded<Hex>;
+/// Characters of a kind or an id that are worth telling; nobody has signed them.
+const MAX_TOLD: usize = 80;
 
 /// The kinds of keys that tough reads, as `keytype/scheme`.
 const KNOWN_KINDS: [&str; 4] = [
@@ -17,9 +23,18 @@ const KNOWN_KINDS: [&str; 4] = [
 /// The ids of two keys of `root` that are the same key. A threshold of two would be met by whoever
 /// has one.
 pub(super) fn equal_keys(root: &Root) -> Option<(String, String)> {
-    let mut keys: Vec<(Vec<u8>, String)> = root
-        .keys
-        .iter()
+    equal(root.keys.iter())
+}
+
+/// The same among the keys that sign roots.
+pub(super) fn equal_root_keys(root: &Root) -> Option<(String, String)> {
+    let signers = root.roles.get(&RoleType::Root);
+    let signs = |id: &KeyId| signers.is_some_and(|role| role.keyids.contains(id));
+    equal(root.keys.iter().filter(|(id, _)| signs(id)))
+}
+
+fn equal<'a>(keys: impl Iterator<Item = (&'a KeyId, &'a Key)>) -> Option<(String, String)> {
+    let mut keys: Vec<(Vec<u8>, String)> = keys
         .map(|(id, key)| (material(key), hex::encode(id)))
         .collect();
     keys.sort_unstable();
@@ -57,7 +72,8 @@ pub(super) fn unknown_key(root: &[u8]) -> Option<(String, String)> {
     document.signed.keys.into_iter().find_map(|(id, key)| {
         let text = |name: &str| key.get(name).and_then(Value::as_str).unwrap_or("none");
         let kind = format!("{}/{}", text("keytype"), text("scheme"));
-        (!KNOWN_KINDS.contains(&kind.as_str())).then_some((kind, id))
+        let told = |text: &str| text.chars().take(MAX_TOLD).collect();
+        (!KNOWN_KINDS.contains(&kind.as_str())).then(|| (told(&kind), told(&id)))
     })
 }
 

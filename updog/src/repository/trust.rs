@@ -9,10 +9,12 @@
 //! Any number of runs may read at once. Writers take turns ([`TrustStore::writer`]), and none
 //! replaces what a faster one kept of a newer repository.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use snafu::{ResultExt, Snafu};
 use tough::schema::{Root, Signed};
@@ -22,6 +24,9 @@ use super::transport::MAX_METADATA_BYTES;
 use super::versions::{SeenVersions, Versions};
 use crate::durable::{self, ReplaceError};
 
+/// A turn is a few file writes long; together they are waited for half a minute.
+const LOCK_TRIES: u32 = 600;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// How far the repository has come.
 const VERSIONS: &str = "versions.json";
 
@@ -48,9 +53,6 @@ pub enum TrustError {
     /// The folder cannot be made.
     #[snafu(display("making the folder {}", path.display()))]
     MakeFolder { path: PathBuf, source: io::Error },
-    /// A kept file cannot be read.
-    #[snafu(display("reading {}", path.display()))]
-    Read { path: PathBuf, source: io::Error },
     /// Another run keeps the folder locked, or it cannot be locked.
     #[snafu(display("locking {}", path.display()))]
     Lock { path: PathBuf, source: io::Error },
@@ -137,50 +139,49 @@ impl TrustStore {
 
     /// What the last run kept, unverified.
     ///
-    /// A file that is not what was kept (the disk has decayed) cannot protect any more; the log
-    /// says so, and the run goes on: nobody has to come and clean up.
-    ///
-    /// # Errors
-    /// [`TrustError::Read`] for one that cannot be read. A missing one is a first run.
-    pub(super) fn files(&self) -> Result<KeptFiles, TrustError> {
-        let read = |name: &str| {
-            let path = self.dir.join(name);
-            match read_bounded(&path) {
-                Ok(bytes) => Ok(Some(bytes)),
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                Err(source) => Err(source).context(ReadSnafu { path }),
-            }
-        };
+    /// A file that cannot be read, or is not what was kept (the disk has decayed), cannot protect
+    /// any more; the log says so, and the run goes on: nobody has to come and clean up.
+    pub(super) fn files(&self) -> KeptFiles {
         let json = |name: &str| {
-            let bytes = read(name)?;
-            if let Some(bytes) = &bytes
-                && serde_json::from_slice::<serde_json::Value>(bytes).is_err()
-            {
+            let bytes = self.read(name)?;
+            if serde_json::from_slice::<serde_json::Value>(&bytes).is_err() {
                 tracing::warn!("{} is damaged and not used", self.dir.join(name).display());
-                return Ok(None);
+                return None;
             }
-            Ok(bytes)
+            Some(bytes)
         };
-        Ok(KeptFiles {
-            timestamp: json("timestamp.json")?,
-            snapshot: json("snapshot.json")?,
-            targets: json("targets.json")?,
-            versions: match self.versions()? {
+        KeptFiles {
+            timestamp: json("timestamp.json"),
+            snapshot: json("snapshot.json"),
+            targets: json("targets.json"),
+            versions: match self.versions() {
                 SeenVersions::Known(versions) => Some(versions),
                 SeenVersions::None | SeenVersions::Newer => None,
             },
-        })
+        }
+    }
+
+    /// The file `name`. `None` on a first run, and where it cannot be read.
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let path = self.dir.join(name);
+        match read_bounded(&path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                if error.kind() != ErrorKind::NotFound {
+                    tracing::warn!("{} is not used: {error}", path.display());
+                }
+                None
+            }
+        }
     }
 
     /// The versions that were seen.
-    fn versions(&self) -> Result<SeenVersions, TrustError> {
-        let path = self.dir.join(VERSIONS);
-        let bytes = match read_bounded(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(SeenVersions::None),
-            Err(source) => return Err(source).context(ReadSnafu { path }),
+    fn versions(&self) -> SeenVersions {
+        let Some(bytes) = self.read(VERSIONS) else {
+            return SeenVersions::None;
         };
         let seen = SeenVersions::from_slice(&bytes);
+        let path = self.dir.join(VERSIONS);
         match seen {
             SeenVersions::Known(_) => {}
             SeenVersions::Newer => tracing::warn!(
@@ -193,7 +194,7 @@ impl TrustStore {
                 path.display()
             ),
         }
-        Ok(seen)
+        seen
     }
 
     /// The kept root of `version`, unverified.
@@ -213,7 +214,7 @@ impl TrustStore {
             .write(true)
             .mode(0o600)
             .open(&path)
-            .and_then(|file| file.lock().map(|()| file))
+            .and_then(wait_for_lock)
             .context(LockSnafu { path })?;
         durable::remove_strays(&self.dir);
         durable::remove_strays(&self.dir.join("roots"));
@@ -257,10 +258,7 @@ impl TrustWriter<'_> {
     }
 
     /// The versions that were seen up to now, by any run.
-    ///
-    /// # Errors
-    /// [`TrustError::Read`].
-    pub(super) fn versions(&self) -> Result<SeenVersions, TrustError> {
+    pub(super) fn versions(&self) -> SeenVersions {
         self.store.versions()
     }
 
@@ -271,6 +269,22 @@ impl TrustWriter<'_> {
     pub(super) fn keep_versions(&self, versions: &Versions) -> Result<(), TrustError> {
         self.keep(VERSIONS, &versions.to_vec())
     }
+}
+
+/// Waits for the lock, and not for ever: a process that was stopped in its turn must not hold up
+/// every other one.
+fn wait_for_lock(file: File) -> io::Result<File> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::Error::new(
+        ErrorKind::TimedOut,
+        "another process keeps it locked",
+    ))
 }
 
 /// The file, if it is not larger than any metadata file.

@@ -6,17 +6,23 @@
 //!
 //! Versions of timestamp, snapshot and targets count under the timestamp and snapshot keys that
 //! they were seen under: once a root names other keys they are forgotten, since whoever had the old
-//! ones may have signed versions too high to be reached again (TUF specification 5.3.11). The
-//! root's version is never forgotten for the same repository.
+//! ones may have signed versions too high to be reached again (TUF specification 5.3.11). They also
+//! count for one address only: what an operator points this host to may begin lower. The root's
+//! version is never forgotten for the same repository.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tough::schema::{RoleType, Root, Timestamp};
+use tough::schema::{RoleType, Root};
+use url::Url;
+
+use super::error::shown;
 
 /// The version of the file's form. A newer engine's file is neither read nor replaced.
 const SCHEMA: u32 = 1;
+/// Root keys that are remembered; beyond that only those of the newest roots are.
+const MAX_ROOT_KEYS: usize = 1024;
 
 /// The highest version of each role that was verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +31,13 @@ pub(super) struct Versions {
     schema: u32,
     /// Of the newest root.
     pub(super) root: u64,
-    /// The ids of its root keys, which tell this repository from another.
+    /// The ids of the root keys of every root that led to it, which tell this repository from
+    /// another.
     root_keys: BTreeSet<String>,
+    /// Where the repository is, without secrets.
+    url: String,
+    /// The variant and architecture that the signed targets are for, where they say so.
+    pub(super) place: Option<String>,
     /// The ids of its timestamp and snapshot keys.
     keys: BTreeSet<String>,
     /// Under these keys; 0 is none yet.
@@ -35,7 +46,8 @@ pub(super) struct Versions {
     snapshot: u64,
     /// The same.
     targets: u64,
-    /// The time of the last run that ended with every role verified and unexpired.
+    /// The time of the last run that ended with every role verified and unexpired. It tells when a
+    /// clock went back; it decides nothing, since that clock may have been ahead before.
     pub(super) refreshed: Option<DateTime<Utc>>,
 }
 
@@ -68,27 +80,40 @@ impl SeenVersions {
         *self != Self::Newer
     }
 
-    /// What is known under `root`, as far as it binds.
-    pub(super) fn under(&self, root: &Root) -> Versions {
+    /// What is known under `root` at `url`, as far as it binds.
+    pub(super) fn under(&self, root: &Root, url: &Url) -> Versions {
         match self {
-            Self::Known(seen) if seen.binds(root) => seen.clone(),
-            _ => Versions::of_root(root),
+            Self::Known(seen) if seen.binds(root, url) => seen.clone(),
+            Self::Known(seen) => Versions {
+                root: seen.root.max(root.version.get()),
+                root_keys: seen.root_keys.clone(),
+                ..Versions::of_root(root, url)
+            },
+            Self::None | Self::Newer => Versions::of_root(root, url),
         }
     }
 
-    /// What is to be written before `root` is kept as the newest one; `None` where the file is to
-    /// stay as it is. `is_same` says whether it is about the same repository.
-    pub(super) fn with_root(&self, root: &Root, is_same: bool) -> Option<Versions> {
-        let new = Versions::of_root(root);
+    /// What is to be written before the newest root of `chain`, oldest first, is kept; `None` where
+    /// the file is to stay as it is. `is_same` says whether it is about the same repository.
+    pub(super) fn with_roots(&self, chain: &[&Root], url: &Url, is_same: bool) -> Option<Versions> {
+        let mut new = Versions::of_root(chain.last()?, url);
+        for root in chain {
+            new.root_keys.extend(key_ids(root, &[RoleType::Root]));
+        }
         match self {
             Self::Newer => None,
             Self::Known(seen) if is_same && seen.root >= new.root => None,
             // What binds by the timestamp and snapshot keys goes on to do so.
-            Self::Known(seen) if is_same => Some(Versions {
-                root: new.root,
-                root_keys: new.root_keys,
-                ..seen.clone()
-            }),
+            Self::Known(seen) if is_same => {
+                if seen.root_keys.len() < MAX_ROOT_KEYS {
+                    new.root_keys.extend(seen.root_keys.iter().cloned());
+                }
+                Some(Versions {
+                    root: new.root,
+                    root_keys: new.root_keys,
+                    ..seen.clone()
+                })
+            }
             Self::Known(_) | Self::None => Some(new),
         }
     }
@@ -96,11 +121,13 @@ impl SeenVersions {
 
 impl Versions {
     /// What is known when `root` is all that is known.
-    pub(super) fn of_root(root: &Root) -> Self {
+    pub(super) fn of_root(root: &Root, url: &Url) -> Self {
         Self {
             schema: SCHEMA,
             root: root.version.get(),
             root_keys: key_ids(root, &[RoleType::Root]),
+            url: shown(url),
+            place: None,
             keys: online_keys(root),
             timestamp: 0,
             snapshot: 0,
@@ -134,9 +161,10 @@ impl Versions {
         is_new
     }
 
-    /// Whether the versions of timestamp, snapshot and targets count under `root`.
-    pub(super) fn binds(&self, root: &Root) -> bool {
-        self.keys == online_keys(root)
+    /// Whether the versions of timestamp, snapshot and targets count under `root` for the
+    /// repository at `url`.
+    pub(super) fn binds(&self, root: &Root, url: &Url) -> bool {
+        self.keys == online_keys(root) && self.url == shown(url)
     }
 
     /// Whether `root` belongs to the repository of which this tells. Another one shares no root
@@ -152,50 +180,6 @@ impl Versions {
         let mut json = serde_json::to_vec(self).expect("plain data with string keys");
         json.push(b'\n');
         json
-    }
-}
-
-/// The time at which expiry is judged, and why it is not the clock's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum JudgedAt {
-    /// The clock's.
-    Clock(DateTime<Utc>),
-    /// This version was not built yet when the clock says it is.
-    BuildTime(DateTime<Utc>),
-    /// Metadata were verified at a later time already.
-    LastRefresh(DateTime<Utc>),
-}
-
-impl JudgedAt {
-    /// `clock`, unless it is known to be behind.
-    ///
-    /// A clock that was ahead once would hold this host to a time that never was. That cannot last:
-    /// the last refresh counts only while `kept`, the timestamp that is kept since, was not yet
-    /// expired then, and so the remembered time is never further ahead than metadata are valid.
-    /// One that is contradicts the kept file, and is thrown away.
-    pub(super) fn new(
-        clock: DateTime<Utc>,
-        build_time: DateTime<Utc>,
-        refreshed: Option<DateTime<Utc>>,
-        kept: Option<&Timestamp>,
-    ) -> Self {
-        let is_possible = |time: &DateTime<Utc>| {
-            kept.is_some_and(|kept| time.timestamp() < kept.expires.as_second())
-        };
-        match refreshed.filter(is_possible) {
-            Some(refreshed) if refreshed > clock && refreshed > build_time => {
-                Self::LastRefresh(refreshed)
-            }
-            _ if build_time > clock => Self::BuildTime(build_time),
-            _ => Self::Clock(clock),
-        }
-    }
-
-    /// The time.
-    pub(super) fn time(self) -> DateTime<Utc> {
-        match self {
-            Self::Clock(time) | Self::BuildTime(time) | Self::LastRefresh(time) => time,
-        }
     }
 }
 
@@ -223,10 +207,8 @@ fn key_ids(root: &Root, roles: &[RoleType]) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp as JiffTime;
     use serde_json::json;
 
-    use super::JudgedAt::{BuildTime, Clock, LastRefresh};
     use super::*;
 
     /// A root whose roles name these keys, one letter each.
@@ -249,12 +231,16 @@ mod tests {
         .unwrap()
     }
 
+    fn url() -> Url {
+        "https://updates.example/demo/x86_64/".parse().unwrap()
+    }
+
     fn seen(root: &Root) -> Versions {
         Versions {
             timestamp: 7,
             snapshot: 6,
             targets: 5,
-            ..Versions::of_root(root)
+            ..Versions::of_root(root, &url())
         }
     }
 
@@ -271,30 +257,60 @@ mod tests {
             // The two keys changed their places.
             (root(4, "a", "s", "t"), false),
         ] {
-            assert_eq!(seen.binds(&new), binds, "{new:?}");
+            assert_eq!(seen.binds(&new, &url()), binds, "{new:?}");
             assert_eq!(rotates(&old, &new), !binds, "{new:?}");
-            let under = SeenVersions::Known(seen.clone()).under(&new);
+            let under = SeenVersions::Known(seen.clone()).under(&new, &url());
             assert_eq!(under.get(RoleType::Timestamp), if binds { 7 } else { 0 });
+            assert_eq!(under.get(RoleType::Root), if binds { 3 } else { 4 });
         }
+        let elsewhere = "https://staging.example/demo/x86_64/".parse().unwrap();
+        assert!(!seen.binds(&old, &elsewhere));
+        let under = SeenVersions::Known(seen).under(&old, &elsewhere);
+        assert_eq!((under.root, under.timestamp), (3, 0));
+    }
+
+    #[test]
+    fn every_root_that_led_to_the_newest_one_is_of_the_same_repository() {
+        let (first, second, third) = (
+            root(1, "a", "t", "s"),
+            root(2, "b", "t", "s"),
+            root(3, "c", "t", "s"),
+        );
+        let known = SeenVersions::None;
+        let known = known.with_roots(&[&first, &second], &url(), false).unwrap();
+        let known = SeenVersions::Known(known);
+        let known = known.with_roots(&[&second, &third], &url(), true).unwrap();
+        for root in [&first, &second, &third] {
+            assert!(known.is_of_repository(root));
+        }
+        assert!(!known.is_of_repository(&root(1, "z", "t", "s")));
     }
 
     #[test]
     fn a_new_root_is_noted_and_forgets_nothing_until_its_keys_signed_something() {
         let old = root(3, "a", "t", "s");
         let known = SeenVersions::Known(seen(&old));
-        let noted = known.with_root(&root(4, "b", "u", "s"), true).unwrap();
+        let noted = known
+            .with_roots(&[&old, &root(4, "b", "u", "s")], &url(), true)
+            .unwrap();
         assert_eq!((noted.get(RoleType::Root), noted.timestamp), (4, 7));
-        assert!(noted.binds(&old));
+        assert!(noted.binds(&old, &url()));
         // A faster run noted a newer one.
-        assert_eq!(known.with_root(&root(2, "a", "t", "s"), true), None);
+        assert_eq!(
+            known.with_roots(&[&root(2, "a", "t", "s")], &url(), true),
+            None
+        );
         // Another repository begins at its own version.
         let other = root(1, "z", "y", "x");
         assert!(!seen(&old).is_of_repository(&other));
         assert_eq!(
-            known.with_root(&other, false),
-            Some(Versions::of_root(&other))
+            known.with_roots(&[&other], &url(), false),
+            Some(Versions::of_root(&other, &url()))
         );
-        assert_eq!(SeenVersions::Newer.with_root(&other, false), None);
+        assert_eq!(
+            SeenVersions::Newer.with_roots(&[&other], &url(), false),
+            None
+        );
     }
 
     #[test]
@@ -314,40 +330,6 @@ mod tests {
         );
         for damaged in [&b""[..], b"{", b"{\"schema\": 1}", &json[..json.len() / 2]] {
             assert_eq!(SeenVersions::from_slice(damaged), SeenVersions::None);
-        }
-    }
-
-    #[test]
-    fn expiry_is_judged_at_the_clocks_time_unless_that_is_known_to_be_behind() {
-        let at = |hour: u32| -> DateTime<Utc> {
-            format!("2031-03-01T{hour:02}:00:00Z").parse().unwrap()
-        };
-        let kept = |hour: u32| Timestamp {
-            expires: format!("2031-03-01T{hour:02}:00:00Z").parse().unwrap(),
-            ..Timestamp::new(
-                "1.0.0".to_owned(),
-                std::num::NonZeroU64::MIN,
-                JiffTime::UNIX_EPOCH,
-            )
-        };
-        // clock, build, refreshed, kept until -> judged at
-        for (clock, build, refreshed, until, expected) in [
-            (5, 1, None, None, Clock(at(5))),
-            (5, 1, Some(4), Some(9), Clock(at(5))),
-            (5, 5, Some(5), Some(9), Clock(at(5))),
-            (2, 3, None, None, BuildTime(at(3))),
-            (2, 3, Some(1), Some(9), BuildTime(at(3))),
-            (2, 3, Some(7), Some(9), LastRefresh(at(7))),
-            (2, 8, Some(7), Some(9), BuildTime(at(8))),
-            // What is remembered cannot be: the kept timestamp was expired by then, or is lost.
-            (2, 1, Some(7), Some(7), Clock(at(2))),
-            (2, 1, Some(7), None, Clock(at(2))),
-        ] {
-            let kept = until.map(kept);
-            assert_eq!(
-                JudgedAt::new(at(clock), at(build), refreshed.map(at), kept.as_ref()),
-                expected
-            );
         }
     }
 }

@@ -154,6 +154,9 @@ impl SessionError {
                 "nothing was written to the partition sets; once the repository can be reached and \
                  is good, run the command again"
             }
+            Self::Repository {
+                source: RepositoryError::Trust { .. },
+            } => RepositoryError::TRUST_ADVICE,
             Self::Lock {
                 source: LockError::Held { .. },
             } => "wait until it is done, then run the command again",

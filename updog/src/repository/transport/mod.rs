@@ -85,8 +85,8 @@ impl RepositoryTransport {
         lock(&self.shared.query).insert((key.to_owned(), value.to_owned()));
     }
 
-    /// From now on every request asks the caches on its way to answer with what the origin has
-    /// (`Cache-Control: no-cache`).
+    /// From now on every request for metadata asks the caches on its way to answer with what the
+    /// origin has (`Cache-Control: no-cache`).
     pub fn bypass_caches(&self) {
         self.shared.fresh.store(true, Ordering::Relaxed);
     }

@@ -192,7 +192,7 @@ impl Shared {
         pace: &mut Pace,
         start: Instant,
     ) -> Result<Result<(), TransferError>, ReaderGone> {
-        let accepted = match self.request(url, body, delivery.sent).await {
+        let accepted = match self.request(url, body, delivery).await {
             Ok(response) => {
                 let skip = body.accept(&response, delivery.sent);
                 skip.map(|skip| (response, skip))
@@ -251,14 +251,16 @@ impl Shared {
         &self,
         url: &Url,
         body: &mut Body,
-        offset: u64,
+        delivery: &Delivery<'_>,
     ) -> Result<Response, TransferError> {
+        let offset = delivery.sent;
         // No content coding: lengths and digests are those of the file itself.
         let mut request = self
             .client
             .get(url.clone())
             .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if self.fresh.load(Ordering::Relaxed) {
+        // Targets are known by their digests: a cached one is as good as the server's own.
+        if self.fresh.load(Ordering::Relaxed) && delivery.recorded.is_some() {
             let no_cache = HeaderValue::from_static("no-cache");
             request = request
                 .header(CACHE_CONTROL, no_cache.clone())
