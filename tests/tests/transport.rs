@@ -252,18 +252,22 @@ fn metadata_that_are_too_large_are_refused_with_both_numbers() {
 
 #[test]
 fn caches_are_passed_by_from_the_moment_on_that_it_is_asked_for() {
-    let folders = Folders::with("targets/x", b"x");
+    let folders = Folders::with("meta/x.json", b"x");
+    folders.put("targets/x", b"x");
     let (transport, base) = (folders.transport(), folders.server.url());
-    fetch(&transport, &base, "targets/x").unwrap();
+    fetch(&transport, &base, "meta/x.json").unwrap();
     transport.bypass_caches();
+    fetch(&transport, &base, "meta/x.json").unwrap();
+    // A target is known by its digest.
     fetch(&transport, &base, "targets/x").unwrap();
     let seen = folders.seen();
     let header = |at: usize, name: &str| seen[at].headers.get(name).map(String::as_str);
     for name in ["cache-control", "pragma"] {
         assert_eq!(header(0, name), None);
         assert_eq!(header(1, name), Some("no-cache"));
+        assert_eq!(header(2, name), None);
     }
-    for at in [0, 1] {
+    for at in [0, 1, 2] {
         let expected = format!("updog/{}", env!("CARGO_PKG_VERSION"));
         assert_eq!(header(at, "user-agent"), Some(expected.as_str()));
         assert_eq!(header(at, "accept-encoding"), Some("identity"));
