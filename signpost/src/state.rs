@@ -8,9 +8,11 @@
 //! | `upgrade-to-inactive`  | priority=1                       | priority=2 successful=0     | is missing, is marked, has no try  |
 //! | `cancel-upgrade`       | priority=2                       | priority=0                  | is missing                         |
 //! | `rollback-to-inactive` | priority=1                       | priority=2                  | is missing, would not boot         |
+//! | `rollback-once`        | priority=1                       | priority=2, and if it and the active set are successful: tries=1 successful=0 | is missing, would not boot |
 //!
-//! What is not named stays. These effects are Bottlerocket's, bit for bit. On top of them stands
-//! one refusal of our own, the *guard*: no command takes away the way back. See [`BootState::apply`].
+//! What is not named stays. These effects are Bottlerocket's, bit for bit, but for the last, which
+//! no program gives by itself: a rollback that can itself fall back. On top of them stands one
+//! refusal of our own, the *guard*: no command takes away the way back. See [`BootState::apply`].
 
 use alloc::string::{String, ToString};
 use core::fmt;
@@ -39,17 +41,21 @@ pub enum Command {
     CancelUpgrade,
     /// The inactive set, which held the system before this one, boots next.
     RollbackToInactive,
+    /// The same, for one try if the running set is good: should the old system not come up any
+    /// more, the boot loader returns to the running one.
+    RollbackOnce,
 }
 
 impl Command {
     /// Every command, in the order in which an update gives them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ClearInactive,
         Self::MarkInactiveValid,
         Self::UpgradeToInactive,
         Self::CancelUpgrade,
         Self::MarkSuccessfulBoot,
         Self::RollbackToInactive,
+        Self::RollbackOnce,
     ];
 }
 
@@ -63,6 +69,7 @@ impl fmt::Display for Command {
             Self::UpgradeToInactive => "upgrade-to-inactive",
             Self::CancelUpgrade => "cancel-upgrade",
             Self::RollbackToInactive => "rollback-to-inactive",
+            Self::RollbackOnce => "rollback-once",
         })
     }
 }
@@ -135,7 +142,7 @@ pub enum Refusal {
         /// Its bits.
         bits: BootAttributes,
     },
-    /// `rollback-to-inactive`: the inactive set has neither a try nor success.
+    /// `rollback-to-inactive`, `rollback-once`: the inactive set has neither a try nor success.
     #[snafu(display("the inactive set {slot} would not boot ({bits})"))]
     InactiveWillNotBoot {
         /// The inactive set.
@@ -349,12 +356,21 @@ impl BootState {
                 self.running.with_priority(Priority::TWO),
                 inactive()?.with_priority(Priority::ZERO),
             ),
-            Command::RollbackToInactive => {
+            Command::RollbackToInactive | Command::RollbackOnce => {
                 let bits = inactive()?;
                 ensure!(bits.will_boot(), InactiveWillNotBootSnafu { slot, bits });
+                // Only a running set that is good can be returned to.
+                let once = command == Command::RollbackOnce
+                    && bits.successful()
+                    && self.running.successful();
+                let tried = if once {
+                    bits.with_tries_left(TriesLeft::ONE).with_successful(false)
+                } else {
+                    bits
+                };
                 (
                     self.running.with_priority(Priority::ONE),
-                    bits.with_priority(Priority::TWO),
+                    tried.with_priority(Priority::TWO),
                 )
             }
         };

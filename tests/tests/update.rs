@@ -100,7 +100,7 @@ fn the_steps_of_an_update_can_be_taken_one_by_one_and_repeated() {
     } = World::new();
     host.updog(&["update-apply"])
         .expect(4)
-        .says("has not been marked valid");
+        .says("holds no update that was prepared");
     for verb in ["prepare", "update-image", "prepare"] {
         host.updog(&[verb]).done();
         assert_eq!(host.bits(), VALID);

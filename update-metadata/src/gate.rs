@@ -1,5 +1,6 @@
 //! The gates an update has to pass on a host, each with the sentence that an operator reads.
 
+use crate::held::HeldKind;
 use crate::manifest::Update;
 use crate::select::{Host, UpdatePolicy, WaveCheck};
 use crate::version_lock::VersionLock;
@@ -18,6 +19,10 @@ pub enum GateName {
     Architecture,
     /// The update's version is not above its own ceiling.
     MaxVersion,
+    /// The update did not fail to boot on this host before.
+    Quarantine,
+    /// The update was not left by hand on this host.
+    Hold,
     /// The update's wave has reached the host's seed.
     Wave,
     /// The update is the version that was forced, or else the one that the host is locked to.
@@ -90,9 +95,18 @@ impl Explanation {
         policy: &UpdatePolicy,
         now: DateTime<Utc>,
     ) -> Self {
-        let mut gates = filter_gates(update, host, policy.waves, now).to_vec();
-        gates.push(lock_gate(update, policy));
-        gates.push(already_running_gate(update, host, policy));
+        let [variant, arch, max_version, wave] = filter_gates(update, host, policy.waves, now);
+        let gates = vec![
+            variant,
+            arch,
+            max_version,
+            // Before the wave: time does not help against these.
+            held_gate(GateName::Quarantine, update, policy),
+            held_gate(GateName::Hold, update, policy),
+            wave,
+            lock_gate(update, policy),
+            already_running_gate(update, host, policy),
+        ];
         Self {
             version: update.version.clone(),
             variant: update.variant.clone(),
@@ -227,4 +241,21 @@ fn already_running_gate(update: &Update, host: &Host, policy: &UpdatePolicy) -> 
         (false, format!("this host runs the newer {running}"))
     };
     gate(GateName::AlreadyRunning, passed, reason)
+}
+
+fn held_gate(name: GateName, update: &Update, policy: &UpdatePolicy) -> Gate {
+    let version = &update.version;
+    let kind = match name {
+        GateName::Quarantine => HeldKind::Quarantined,
+        _ => HeldKind::Left,
+    };
+    match (policy.held_back(update, kind), &policy.forced) {
+        (None, _) => gate(name, true, format!("{version} is not {kind}")),
+        (Some(held), None) => gate(name, false, format!("{version} is {kind}: {}", held.reason)),
+        (Some(held), Some(_)) => gate(
+            name,
+            true,
+            format!("{version} is {kind}, but forced: {}", held.reason),
+        ),
+    }
 }

@@ -16,6 +16,7 @@ mod bounded;
 mod chain;
 mod digest;
 mod gate;
+mod held;
 mod images;
 mod migration_key;
 mod migration_path;
@@ -26,6 +27,7 @@ mod verity;
 
 pub use digest::{Digest, DigestError};
 pub use edit::{EditError, NewUpdate};
+pub use held::{Held, HeldKind};
 pub use images::{ImageKind, Images, RawImage, RawImages};
 pub use manifest::{
     MANIFEST_TARGET, MAX_MANIFEST_BYTES, MAX_UPDATES, Manifest, ManifestError, Update,

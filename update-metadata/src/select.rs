@@ -8,6 +8,7 @@
 //! two different versions have an order.
 
 use crate::gate::filter_gates;
+use crate::held::{Held, HeldKind};
 use crate::manifest::{Manifest, Update};
 use crate::seed::Seed;
 use crate::version_lock::VersionLock;
@@ -49,11 +50,22 @@ pub enum WaveCheck {
 pub struct UpdatePolicy {
     /// The version the host is meant to run.
     pub lock: VersionLock,
-    /// The version asked for this once. It overrides the lock and the running version, and neither
-    /// the waves nor the ceiling.
+    /// The version asked for this once. It overrides the lock, the running version and what is held
+    /// back, and neither the waves nor the ceiling.
     pub forced: Option<Version>,
     /// Whether to wait for the wave.
     pub waves: WaveCheck,
+    /// Updates that this host does not take again by itself.
+    pub held: Vec<Held>,
+}
+
+impl UpdatePolicy {
+    /// Why `update` is held back in this way, if it is.
+    pub(crate) fn held_back(&self, update: &Update, kind: HeldKind) -> Option<&Held> {
+        self.held
+            .iter()
+            .find(|held| held.kind == kind && held.is(update))
+    }
 }
 
 /// A decision, and what it was made from.
@@ -126,6 +138,8 @@ pub enum UpdateDirection {
 /// 2. a version lock: nothing if that version runs, else the candidate of that version, up or down;
 /// 3. the latest: the highest candidate that is newer than the running version, or whose ceiling is
 ///    below the running version. The second is how a withdrawn release is left again.
+///
+/// An update that is held back on this host is taken only if it is forced.
 ///
 /// If the manifest lists the same update twice, the first counts.
 pub fn select(

@@ -5,8 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use semver::Version;
 use update_metadata::{
-    Decision, GateName, Host, Images, Manifest, MigrationGraph, Seed, Update, UpdateDirection,
-    UpdatePolicy, VersionLock, WaveCheck, WaveSchedule, candidates, select,
+    Decision, GateName, Held, HeldKind, Host, Images, Manifest, MigrationGraph, Seed, Update,
+    UpdateDirection, UpdatePolicy, VersionLock, WaveCheck, WaveSchedule, candidates, select,
 };
 
 fn version(text: &str) -> Version {
@@ -79,6 +79,67 @@ fn forced(number: &str) -> UpdatePolicy {
         forced: Some(version(number)),
         ..locked("1.1.0")
     }
+}
+
+fn held_version(number: &str, kind: HeldKind) -> Held {
+    Held {
+        variant: "demo".to_owned(),
+        arch: "x86_64".to_owned(),
+        version: version(number),
+        kind,
+        reason: "as a test says".to_owned(),
+    }
+}
+
+#[test]
+fn what_failed_or_was_left_on_this_host_is_taken_only_if_forced() {
+    let offers = [("1.2.0", "1.2.0"), ("1.1.0", "1.2.0")];
+    for (kind, word) in [
+        (HeldKind::Quarantined, "quarantined"),
+        (HeldKind::Left, "held"),
+    ] {
+        let holding = |policy: UpdatePolicy| UpdatePolicy {
+            held: vec![held_version("1.2.0", kind)],
+            ..policy
+        };
+        for (running, policy, line) in [
+            (
+                "1.0.0",
+                latest(),
+                "upgrade to 1.1.0: 1.1.0 is newer than the running 1.0.0".to_owned(),
+            ),
+            (
+                "1.1.0",
+                latest(),
+                format!("no update: 1.2.0 is {word}: as a test says"),
+            ),
+            (
+                "1.1.0",
+                locked("1.2.0"),
+                format!("version lock 1.2.0 cannot be met: 1.2.0 is {word}: as a test says"),
+            ),
+            (
+                "1.1.0",
+                forced("1.2.0"),
+                "upgrade to 1.2.0: version 1.2.0 was forced".to_owned(),
+            ),
+            // A newer version ends it.
+            ("1.2.0", latest(), "this host is up to date".to_owned()),
+        ] {
+            assert_eq!(decide(running, &holding(policy), &offers), line);
+        }
+    }
+    // Another variant's version is another update.
+    let mut other = held_version("1.2.0", HeldKind::Quarantined);
+    "other".clone_into(&mut other.variant);
+    let policy = UpdatePolicy {
+        held: vec![other],
+        ..latest()
+    };
+    assert_eq!(
+        decide("1.0.0", &policy, &offers),
+        "upgrade to 1.2.0: 1.2.0 is newer than the running 1.0.0"
+    );
 }
 
 /// The decision for a manifest of `(version, max_version)` pairs, as its line for operators.
@@ -385,18 +446,24 @@ fn every_gate_of_every_update_is_explained_from_the_highest_version_down() {
             "1.25.0 + variant is demo",
             "1.25.0 + architecture is x86_64",
             "1.25.0 - max version 1.20.0 is lower than 1.25.0",
+            "1.25.0 + 1.25.0 is not quarantined",
+            "1.25.0 + 1.25.0 is not held",
             "1.25.0 + the update has no waves",
             "1.25.0 + no version lock",
             "1.25.0 + this host runs the older 1.18.0",
             "1.20.0 + variant is demo",
             "1.20.0 + architecture is x86_64",
             "1.20.0 + max version 1.20.0 allows 1.20.0",
+            "1.20.0 + 1.20.0 is not quarantined",
+            "1.20.0 + 1.20.0 is not held",
             "1.20.0 - wave opens for seed 512 at 2031-03-02T00:00:00Z",
             "1.20.0 + no version lock",
             "1.20.0 + this host runs the older 1.18.0",
             "1.18.0 + variant is demo",
             "1.18.0 + architecture is x86_64",
             "1.18.0 + max version 1.20.0 allows 1.18.0",
+            "1.18.0 + 1.18.0 is not quarantined",
+            "1.18.0 + 1.18.0 is not held",
             "1.18.0 + wave opened for seed 512 at 2031-02-28T23:00:00Z",
             "1.18.0 + no version lock",
             "1.18.0 - this host runs 1.18.0 already",
@@ -588,6 +655,8 @@ fn a_selection_is_plain_json() {
                     gate("variant", "variant is demo"),
                     gate("architecture", "architecture is x86_64"),
                     gate("max_version", "max version 1.1.0 allows 1.1.0"),
+                    gate("quarantine", "1.1.0 is not quarantined"),
+                    gate("hold", "1.1.0 is not held"),
                     {
                         "name": "wave",
                         "passed": false,
@@ -647,17 +716,26 @@ fn plain_choice<'a>(
         }
     }
     offered.sort_by(|a, b| b.version.cmp(&a.version));
-    let mut offered = offered.into_iter();
     if let Some(forced) = &policy.forced {
-        return offered.find(|update| update.version == *forced);
+        return offered.into_iter().find(|update| update.version == *forced);
     }
     if let VersionLock::Exactly(lock) = &policy.lock {
         if *lock == host.version {
             return None;
         }
-        return offered.find(|update| update.version == *lock);
+        let mut offered = offered.into_iter();
+        return offered.find(|update| update.version == *lock && !is_held(policy, update));
     }
+    offered.retain(|update| !is_held(policy, update));
+    let mut offered = offered.into_iter();
     offered.find(|update| host.version < update.version || host.version > update.max_version)
+}
+
+fn is_held(policy: &UpdatePolicy, update: &Update) -> bool {
+    policy.held.iter().any(|held| {
+        (&held.variant, &held.arch, &held.version)
+            == (&update.variant, &update.arch, &update.version)
+    })
 }
 
 prop_compose! {
@@ -687,12 +765,20 @@ prop_compose! {
         lock in prop::option::of(0_u64..6),
         forced in prop::option::weighted(0.3, 0_u64..6),
         ignore in any::<bool>(),
+        held in prop::collection::vec((0_u64..6, any::<bool>()), 0..3),
     ) -> UpdatePolicy {
         let number = |minor| Version::new(1, minor, 0);
         UpdatePolicy {
             lock: lock.map_or(VersionLock::Latest, |minor| VersionLock::Exactly(number(minor))),
             forced: forced.map(number),
             waves: if ignore { WaveCheck::Ignore } else { WaveCheck::Respect },
+            held: held
+                .into_iter()
+                .map(|(minor, left)| held_version(
+                    &format!("1.{minor}.0"),
+                    if left { HeldKind::Left } else { HeldKind::Quarantined },
+                ))
+                .collect(),
         }
     }
 }

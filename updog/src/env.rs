@@ -33,6 +33,14 @@ pub trait OpenDisk {
     /// # Errors
     /// When the disk or the running set cannot be found, or the disk cannot be opened.
     fn open(&self) -> Result<SlotStore, StoreError>;
+
+    /// The same for whoever only looks.
+    ///
+    /// # Errors
+    /// As [`OpenDisk::open`].
+    fn look(&self) -> Result<SlotStore, StoreError> {
+        self.open()
+    }
 }
 
 /// The disk that the configuration names.
@@ -47,6 +55,10 @@ pub struct ConfiguredDisk {
 impl OpenDisk for ConfiguredDisk {
     fn open(&self) -> Result<SlotStore, StoreError> {
         SlotStore::open(&self.disk, self.active, Access::ReadWrite)
+    }
+
+    fn look(&self) -> Result<SlotStore, StoreError> {
+        SlotStore::open(&self.disk, self.active, Access::ReadOnly)
     }
 }
 

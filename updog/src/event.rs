@@ -4,9 +4,13 @@ use std::fmt;
 
 use update_metadata::ImageKind;
 
+use crate::session::machine::Effect;
+
 /// Something that an onlooker may want to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
+    /// The next effect of the plan begins.
+    Effect(Effect),
     /// A step begins.
     Step(Step),
     /// `done` of `total` units of the current step are behind us. `done` never falls.

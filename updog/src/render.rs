@@ -83,6 +83,7 @@ impl Observer for Drawing {
     fn observe(&self, event: &Event) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
+            Event::Effect(_) => {}
             Event::Step(step) => {
                 *told = Told {
                     step: step.to_string(),

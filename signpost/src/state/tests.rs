@@ -73,7 +73,9 @@ fn oracle_effect(command: Command, run: Fields, other: Fields) -> Result<(Fields
         Command::RollbackToInactive if s || (p != 0 && t != 0) => {
             Ok(((1, run_t, run_s), (2, t, s)))
         }
-        Command::RollbackToInactive => Err(Why::WontBoot),
+        Command::RollbackOnce if s && run_s => Ok(((1, run_t, true), (2, 1, false))),
+        Command::RollbackOnce if s || (p != 0 && t != 0) => Ok(((1, run_t, run_s), (2, t, s))),
+        Command::RollbackToInactive | Command::RollbackOnce => Err(Why::WontBoot),
     }
 }
 
@@ -226,6 +228,22 @@ fn a_rollback_boots_the_old_set_and_can_be_rolled_back() {
     let back = dual(Slot::A, (2, 0, true), GOOD);
     let state = walk(back, &[(Command::RollbackToInactive, GOOD, (2, 0, true))]);
     assert_eq!(state.next(), Some(Slot::B));
+}
+
+#[test]
+fn a_rollback_for_one_try_falls_back_by_itself() {
+    let state = walk(
+        dual(Slot::B, GOOD, (2, 0, true)),
+        &[(Command::RollbackOnce, (2, 1, false), GOOD)],
+    );
+    assert_eq!(state.next(), Some(Slot::A));
+    // The boot loader spent the try, and A did not come up.
+    assert_eq!(dual(Slot::B, (2, 0, false), GOOD).next(), Some(Slot::B));
+    // From a set that is not known to be good there is nothing to return to.
+    walk(
+        first_boot(),
+        &[(Command::RollbackOnce, (2, 0, true), (1, 0, false))],
+    );
 }
 
 #[test]

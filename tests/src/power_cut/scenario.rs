@@ -170,6 +170,16 @@ impl World {
             [None, Some([2, 0, 1])],
         );
         disk = story.boots(&disk, &holds, Slot::B);
+        // Back for one try, which is not used up: the next start but one is B again.
+        disk = story.command(
+            Command::RollbackOnce,
+            &disk,
+            &holds,
+            Slot::B,
+            [Some([2, 1, 0]), None],
+        );
+        disk = story.boots(&disk, &holds, Slot::A);
+        disk = story.boots(&disk, &holds, Slot::B);
         // 1.2.0 over the old set A, from B: `update` in one go.
         disk = story.update("update", &disk, &holds, Slot::B, "1.1.0", "1.2.0");
         holds.a = vec!["1.2.0"];

@@ -65,6 +65,31 @@ Examples:
 Reads every byte from the disk. Exit code 1 when the set is damaged, with the first bad block of each
 image, its partition and offset.";
 
+pub(super) const ROLLBACK: &str = "\
+Examples:
+  updog rollback                  the system from before this one boots next
+  updog rollback --reboot         and reboot
+
+The other set is read and compared with its record first. It gets one try: should it not come up,
+the boot loader returns to the system that runs now. The version that is left is held: it is not
+taken again until a newer one comes, or: updog release-hold VERSION. Refused (exit code 4) when the
+other set holds no system that was ever good.";
+
+pub(super) const HISTORY: &str = "\
+Examples:
+  updog history                   one line an attempt, then what is held back and why
+  updog history --json            {\"attempts\": [...], \"holds\": [...]}
+
+A version whose boot was lost twice, or once after it had started, is quarantined; one that was left
+by hand is held. Both end when a newer version has proved itself, when the version is published with
+other images, or with: updog release-hold VERSION.";
+
+pub(super) const RELEASE_HOLD: &str = "\
+Example:
+  updog release-hold 1.4.0        1.4.0 may be taken again
+
+Exit code 3 when it was not held back.";
+
 pub(super) const REFRESH: &str = "\
 Examples:
   updog refresh                   who signs, which versions, until when

@@ -4,9 +4,11 @@ mod activate;
 mod check_update;
 mod fetch;
 mod help;
+mod history;
 mod mirror;
 mod printer;
 mod refresh;
+mod rollback;
 mod verify;
 mod write;
 
@@ -59,7 +61,7 @@ struct Options {
     /// Print data as JSON
     #[arg(short, long, global = true)]
     json: bool,
-    /// update, update-apply: reboot when done
+    /// update, update-apply, rollback: reboot when done
     #[arg(short, long, global = true)]
     reboot: bool,
     /// Take another variant than the running one
@@ -90,6 +92,18 @@ enum Verb {
     /// prepare, then update-apply
     #[command(after_help = help::UPDATE)]
     Update,
+    /// Let the system from before this one boot next, for one try; needs no network
+    #[command(after_help = help::ROLLBACK)]
+    Rollback,
+    /// Show what was tried on this host and how it ended, the newest first
+    #[command(after_help = help::HISTORY)]
+    History,
+    /// Let a version be taken again that failed to boot here, or was left by hand
+    #[command(after_help = help::RELEASE_HOLD)]
+    ReleaseHold {
+        /// The version
+        version: Version,
+    },
     /// Read a whole set and compare it with what was signed of it; needs no network
     #[command(after_help = help::VERIFY)]
     Verify {
@@ -248,6 +262,9 @@ fn dispatch(cli: &Cli, renderer: &Renderer) -> Result<Exit, CliError> {
         Verb::Update => write::update(&env, &choice, options.reboot, printer),
         Verb::UpdateApply => activate::apply(&env, options.reboot),
         Verb::UpdateRevert => activate::revert(&env),
+        Verb::Rollback => rollback::rollback(&env, options.reboot, printer),
+        Verb::History => history::history(&env, printer),
+        Verb::ReleaseHold { version } => history::release_hold(&env, version),
         Verb::Verify { set } => verify::verify(&env, *set, printer),
         Verb::Refresh => refresh::refresh(&env, printer),
         Verb::Fetch {

@@ -73,6 +73,8 @@ pub struct Written {
     pub length: u64,
     /// Of the decoded image, computed before it was written.
     pub sha256: Digest,
+    /// Bytes of the compressed image, as they were fetched.
+    pub fetched: u64,
 }
 
 /// Decodes `source` into `partition`. `signed`, where the manifest has it, is compared with what
@@ -138,6 +140,7 @@ pub fn write(
         kind,
         length: offset,
         sha256: Digest::from(<[u8; 32]>::from(hasher.finalize())),
+        fetched: reader.input().received(),
     };
     if let Some(signed) = signed {
         compare(&written, signed)?;

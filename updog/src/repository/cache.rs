@@ -5,9 +5,9 @@
 //! written. Roots older than the shipped one cannot be: see [`UpdateRepository`]. Every file is
 //! whole on disk under its name or not there, and targets come before the metadata that name them.
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use snafu::{ResultExt, Snafu};
@@ -22,7 +22,7 @@ const MAX_CACHED_TARGET_BYTES: u64 = 256 << 20;
 /// Roots in the cached chain. A publisher that rotates keys monthly takes eighty years.
 const MAX_ROOTS: usize = 1024;
 
-/// Why the cache is not complete. The disk's partition sets were not touched yet.
+/// Why the cache is not complete.
 #[derive(Debug, Snafu)]
 #[allow(missing_docs)] // the message says what each field is
 pub enum CacheError {
@@ -35,9 +35,18 @@ pub enum CacheError {
     /// A metadata file cannot be written.
     #[snafu(display("caching verified metadata"))]
     Metadata { source: ReplaceError },
-    /// A folder cannot be made.
+    /// A folder cannot be made, or emptied of what an earlier run left.
     #[snafu(display("making the folder {}", path.display()))]
     MakeFolder { path: PathBuf, source: io::Error },
+    /// A folder cannot be synced.
+    #[snafu(display("syncing the folder {}", path.display()))]
+    Sync { path: PathBuf, source: io::Error },
+    /// The migrator of the next boot could not load it.
+    #[snafu(display("loading what was cached as the migrator will"))]
+    Check { source: RepositoryError },
+    /// What is in use cannot be replaced. The set that it was for is cleared by then.
+    #[snafu(display("replacing what is cached in {}", path.display()))]
+    Swap { path: PathBuf, source: io::Error },
 }
 
 /// The two folders that the migrator is given.
@@ -49,57 +58,178 @@ pub struct CacheFolders<'a> {
     pub targets: &'a Path,
 }
 
-/// Caches the targets `names` and the metadata of this run. Files that are there already and
-/// right are kept.
+/// A complete cache beside the one that is in use.
+///
+/// It is swapped in only once the set that would fall back on the old one is given up. A crash
+/// before the swap leaves the old one in use, one after it the new one; what is left beside it is
+/// removed by the next [`stage`].
+#[derive(Debug)]
+pub struct StagedCache {
+    /// Targets first: metadata that name what is not there are worse than the other way round.
+    folders: [StagedFolder; 2],
+}
+
+#[derive(Debug)]
+struct StagedFolder {
+    live: PathBuf,
+    staged: PathBuf,
+    /// Whether the two can change places. Not where the live one is a mount point.
+    can_exchange: bool,
+}
+
+/// Stages the targets `names` and the metadata of this run, beside what is cached, and loads all of
+/// it as the migrator will, from `trusted_root`. Targets that are cached already are not fetched.
 ///
 /// # Errors
-/// Every [`CacheError`]; what was cached before it is whole and harmless.
-pub fn fill(
+/// Every [`CacheError`] but [`CacheError::Swap`]; what is cached stays in use.
+pub fn stage(
     repository: &UpdateRepository,
     names: &[String],
     folders: CacheFolders<'_>,
-) -> Result<(), CacheError> {
-    for path in [folders.metadata, folders.targets] {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .context(MakeFolderSnafu { path })?;
-        durable::remove_strays(path);
-    }
+    trusted_root: &Path,
+) -> Result<StagedCache, CacheError> {
     // All of them are looked up before the first is fetched.
     let targets = names
         .iter()
-        .map(|name| {
-            let target = repository.target(name)?;
-            snafu::ensure!(
-                target.length <= MAX_CACHED_TARGET_BYTES,
-                super::TargetTooLargeSnafu {
-                    name,
-                    length: target.length,
-                    limit: MAX_CACHED_TARGET_BYTES
-                }
-            );
-            Ok(target)
-        })
+        .map(|name| look_up(repository, name))
         .collect::<Result<Vec<_>, RepositoryError>>()
         .context(TargetSnafu)?;
+    let target_folder = StagedFolder::begin(folders.targets)?;
+    let metadata_folder = StagedFolder::begin(folders.metadata)?;
     for target in &targets {
-        let path = folders.targets.join(file_name(repository, target));
-        repository
-            .save(
-                target,
-                &path,
-                Existing::Replace,
-                Readers::Owner,
-                &Unobserved,
-            )
-            .context(WriteSnafu)?;
+        let name = file_name(repository, target);
+        let path = target_folder.staged.join(&name);
+        let cached = target_folder.live.join(&name);
+        if !(super::save::holds(&cached, target).unwrap_or(false)
+            && fs::hard_link(&cached, &path).is_ok())
+        {
+            let (existing, readers) = (Existing::Replace, Readers::Owner);
+            repository
+                .save(target, &path, existing, readers, &Unobserved)
+                .context(WriteSnafu)?;
+        }
     }
-    for (name, bytes) in metadata_files(repository, folders.metadata) {
-        durable::replace_if_changed(&folders.metadata.join(name), &bytes, Readers::Owner)
-            .context(MetadataSnafu)?;
+    for (name, bytes) in metadata_files(repository, &metadata_folder.live) {
+        let path = metadata_folder.staged.join(name);
+        durable::replace(&path, &bytes).context(MetadataSnafu)?;
     }
+    for folder in [&target_folder, &metadata_folder] {
+        let path = &folder.staged;
+        durable::sync_dir(path).context(SyncSnafu { path })?;
+    }
+    repository
+        .check_files(
+            &targets,
+            &metadata_folder.staged,
+            &target_folder.staged,
+            trusted_root,
+        )
+        .context(CheckSnafu)?;
+    Ok(StagedCache {
+        folders: [target_folder, metadata_folder],
+    })
+}
+
+fn look_up(repository: &UpdateRepository, name: &str) -> Result<SignedTarget, RepositoryError> {
+    let target = repository.target(name)?;
+    snafu::ensure!(
+        target.length <= MAX_CACHED_TARGET_BYTES,
+        super::TargetTooLargeSnafu {
+            name,
+            length: target.length,
+            limit: MAX_CACHED_TARGET_BYTES
+        }
+    );
+    Ok(target)
+}
+
+impl StagedCache {
+    /// Puts the staged cache in the place of the one that is in use.
+    ///
+    /// # Errors
+    /// [`CacheError::Swap`]. Each folder is then the old one or the new one.
+    pub fn swap(&self) -> Result<(), CacheError> {
+        for folder in &self.folders {
+            let path = &folder.live;
+            folder.swap().context(SwapSnafu { path })?;
+        }
+        Ok(())
+    }
+
+    /// Removes what was in use before. What cannot be removed now is by the next [`stage`].
+    pub fn prune(self) {
+        for StagedFolder { staged, .. } in &self.folders {
+            if let Err(error) = fs::remove_dir_all(staged) {
+                tracing::warn!("removing {}: {error}", staged.display());
+            }
+        }
+    }
+}
+
+impl StagedFolder {
+    /// An empty folder beside `live`, which is made where it does not exist.
+    fn begin(live: &Path) -> Result<Self, CacheError> {
+        let beside = |suffix: &str| {
+            let mut name = live.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        let (staged, probe) = (beside(".staged"), beside(".probe"));
+        for path in [&staged, &probe] {
+            match fs::remove_dir_all(path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(source).context(MakeFolderSnafu { path });
+                }
+                _ => {}
+            }
+        }
+        for path in [live, &staged, &probe] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .context(MakeFolderSnafu { path })?;
+        }
+        let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+        let can_exchange = device(live) == device(&staged) && exchange(&staged, &probe).is_ok();
+        fs::remove_dir(&probe).context(MakeFolderSnafu { path: &probe })?;
+        Ok(Self {
+            live: live.to_owned(),
+            staged,
+            can_exchange,
+        })
+    }
+
+    fn swap(&self) -> io::Result<()> {
+        if self.can_exchange {
+            exchange(&self.staged, &self.live)?;
+            let parent = self.live.parent().unwrap_or(Path::new("/"));
+            return durable::sync_dir(parent);
+        }
+        // File by file, each old or new; the timestamp, which leads to the others, comes last.
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.staged)? {
+            names.push(entry?.file_name());
+        }
+        names.sort_by_key(|name| (name == "timestamp.json", name.clone()));
+        for name in names {
+            let to = self.live.join(&name);
+            let bytes = fs::read(self.staged.join(&name))?;
+            durable::replace_if_changed(&to, &bytes, Readers::Owner).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}
+
+/// Two folders change places, in one step.
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    rustix::fs::renameat_with(
+        rustix::fs::CWD,
+        one,
+        rustix::fs::CWD,
+        other,
+        rustix::fs::RenameFlags::EXCHANGE,
+    )?;
     Ok(())
 }
 

@@ -149,6 +149,12 @@ pub enum RepositoryError {
         name: String,
         source: std::io::Error,
     },
+    /// A folder or file of this host cannot be used.
+    #[snafu(display("reading {}", path.display()))]
+    Folder {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     /// The manifest does not say what a manifest must.
     #[snafu(display("reading target {MANIFEST_TARGET}"))]
     Manifest { source: ManifestError },
@@ -163,7 +169,11 @@ impl RepositoryError {
     pub fn is_remote(&self) -> bool {
         !matches!(
             self,
-            Self::Runtime { .. } | Self::Client { .. } | Self::Scratch { .. } | Self::Trust { .. }
+            Self::Runtime { .. }
+                | Self::Client { .. }
+                | Self::Scratch { .. }
+                | Self::Trust { .. }
+                | Self::Folder { .. }
         )
     }
 }

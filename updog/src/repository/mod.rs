@@ -5,6 +5,7 @@
 //! The outside of this module is blocking; the runtime that drives the network stays inside.
 
 pub mod cache;
+mod check;
 mod error;
 mod known_state;
 mod known_transport;

@@ -4,8 +4,10 @@ use signpost::store::Error as StoreError;
 use signpost::{Command, Force, Slot, SlotStore};
 use snafu::{ResultExt, ensure};
 
+use super::machine::{self, Effect, Offer};
+use super::update_session::{Steps, UpdateSession};
 use super::verify::{known_facts, verify_set};
-use super::{DamagedSnafu, Locked, RebootSnafu, SessionError, StoreSnafu, change_bits};
+use super::{DamagedSnafu, RebootSnafu, SessionError, StoreSnafu, change_bits};
 use crate::env::Env;
 
 /// Lets the written set boot next, once, and returns it. Given again, it finds that done.
@@ -13,9 +15,10 @@ use crate::env::Env;
 /// # Errors
 /// [`SessionError::Store`] with the refusal when the inactive set was not written and verified.
 pub fn apply(env: &Env) -> Result<Slot, SessionError> {
-    let mut locked = Locked::take(env, "update-apply")?;
-    arm(env, &mut locked.store)?;
-    Ok(locked.store.inactive())
+    let mut session = UpdateSession::begin(env, "update-apply")?;
+    let mut steps = session.plan(machine::Command::Apply, Offer::Unknown)?;
+    arm(&mut session, &mut steps)?;
+    Ok(session.store.inactive())
 }
 
 /// Lets the running set boot next after all, and returns it. The written set stays, and can be applied again.
@@ -24,9 +27,15 @@ pub fn apply(env: &Env) -> Result<Slot, SessionError> {
 /// [`SessionError::Store`], with the refusal on the first boot of a set that is not marked
 /// successful.
 pub fn revert(env: &Env) -> Result<Slot, SessionError> {
-    let mut locked = Locked::take(env, "update-revert")?;
-    change_bits(&mut locked.store, Command::CancelUpgrade)?;
-    Ok(locked.store.active())
+    let mut session = UpdateSession::begin(env, "update-revert")?;
+    let mut steps = session.plan(machine::Command::Revert, Offer::Unknown)?;
+    if steps.is_done() {
+        tracing::info!("the running set boots next already");
+    } else {
+        steps.begin(Effect::Disarm)?;
+        change_bits(&mut session.store, Command::CancelUpgrade)?;
+    }
+    Ok(session.store.active())
 }
 
 /// Reboots by the configured command. Whatever boots next was decided before.
@@ -37,27 +46,34 @@ pub fn reboot(env: &Env) -> Result<(), SessionError> {
     crate::reboot::reboot(&env.config.reboot_command).context(RebootSnafu)
 }
 
-/// Arms the inactive set, unless it is armed. A set that was verified in an earlier boot is
-/// verified again first: since then the disk may have decayed, or somebody may have written to it.
-pub(super) fn arm(env: &Env, store: &mut SlotStore) -> Result<(), SessionError> {
-    let state = store.state();
-    let inactive = state.inactive();
-    let bits = state.get(inactive);
-    if state.next() == Some(inactive) && bits.is_some_and(|bits| bits.tries_left() > 0) {
+/// What is left of a plan that ends with [`Effect::Arm`]. A set that was verified in an earlier
+/// boot is verified again first: since then the disk may have decayed, or somebody may have written
+/// to it.
+pub(super) fn arm(
+    session: &mut UpdateSession<'_>,
+    steps: &mut Steps<'_>,
+) -> Result<(), SessionError> {
+    let inactive = session.store.inactive();
+    if steps.is_done() {
         tracing::info!("set {inactive} boots next already");
         return Ok(());
     }
     // What is refused for its bits is refused before it is read.
+    let state = session.store.state();
     state
         .apply(Command::UpgradeToInactive, &Force::No)
         .map_err(|refusal| StoreError::Refused { refusal })
         .context(StoreSnafu)?;
-    verify_if_stale(env, store, inactive)?;
-    change_bits(store, Command::UpgradeToInactive)?;
+    if steps.has_next(Effect::Verify) {
+        steps.begin(Effect::Verify)?;
+        verify_known(session.env, &session.store, inactive)?;
+    }
+    steps.begin(Effect::Arm)?;
+    change_bits(&mut session.store, Command::UpgradeToInactive)?;
     Ok(())
 }
 
-fn verify_if_stale(env: &Env, store: &SlotStore, slot: Slot) -> Result<(), SessionError> {
+fn verify_known(env: &Env, store: &SlotStore, slot: Slot) -> Result<(), SessionError> {
     let Some(facts) = known_facts(env, store, slot)? else {
         tracing::warn!(
             "what set {slot} holds is not recorded: it is not verified again, and boots because it \
@@ -65,9 +81,6 @@ fn verify_if_stale(env: &Env, store: &SlotStore, slot: Slot) -> Result<(), Sessi
         );
         return Ok(());
     };
-    if !env.boot_id.is_empty() && facts.verified.boot_id == env.boot_id {
-        return Ok(());
-    }
     let findings = verify_set(env, store, slot, facts)?;
     ensure!(findings.is_empty(), DamagedSnafu { slot, findings });
     Ok(())

@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use semver::Version;
 use snafu::ResultExt;
 use update_metadata::{
-    Host, Manifest, Selection, Update, UpdatePolicy, WaveCheck, candidates, select,
+    Held, Host, ImageKind, Manifest, Selection, Update, UpdatePolicy, WaveCheck, candidates, select,
 };
 
+use super::history::{History, Release};
+use super::update_session::remembered;
 use super::{HostSnafu, RepositorySnafu, SessionError};
 use crate::env::Env;
 use crate::event::{Event, Step};
@@ -45,17 +47,27 @@ impl Offer {
     }
 }
 
-/// Refreshes the repository and chooses.
+/// Refreshes the repository and chooses, for whoever only asks.
 ///
 /// # Errors
-/// [`SessionError::Host`] and [`SessionError::Repository`].
+/// [`SessionError::Host`], [`SessionError::Repository`] and [`SessionError::Record`].
 pub fn choose(env: &Env, choice: &Choice) -> Result<Offer, SessionError> {
-    let host = env.host(choice.variant.as_deref()).context(HostSnafu)?;
-    let settings = env.repository_settings_of(&host);
-    choose_for(env, choice, host, settings)
+    choose_with(env, choice, &remembered(env)?.history)
 }
 
-/// The same for any host, of a repository that is reached by `settings`.
+/// Refreshes the repository and chooses, by what `history` says of earlier attempts.
+pub(super) fn choose_with(
+    env: &Env,
+    choice: &Choice,
+    history: &History,
+) -> Result<Offer, SessionError> {
+    let host = env.host(choice.variant.as_deref()).context(HostSnafu)?;
+    let settings = env.repository_settings_of(&host);
+    choose_for(env, choice, host, settings, history)
+}
+
+/// The same for any host, of a repository that is reached by `settings`. What `history` holds back is
+/// not chosen.
 ///
 /// # Errors
 /// [`SessionError::Repository`].
@@ -64,6 +76,7 @@ pub fn choose_for(
     choice: &Choice,
     host: Host,
     settings: RepositorySettings,
+    history: &History,
 ) -> Result<Offer, SessionError> {
     env.observer.observe(&Event::Step(Step::Refresh));
     let repository = UpdateRepository::refresh(settings, env.now).context(RepositorySnafu)?;
@@ -73,6 +86,7 @@ pub fn choose_for(
         lock: env.config.version_lock.clone(),
         forced: choice.forced.clone(),
         waves,
+        held: held(&repository, &manifest, history),
     };
     let selection = select(&manifest, &host, &policy, env.now);
     Ok(Offer {
@@ -83,4 +97,34 @@ pub fn choose_for(
         waves,
         now: env.now,
     })
+}
+
+/// The update as it is listed now: the digests of its signed targets tell it from another one of
+/// the same version.
+pub(super) fn release(repository: &UpdateRepository, update: &Update) -> Release {
+    let digest = |kind| {
+        let target = repository.target(update.images.get(kind)).ok()?;
+        Some(target.sha256)
+    };
+    Release {
+        variant: update.variant.clone(),
+        arch: update.arch.clone(),
+        version: update.version.clone(),
+        targets: ImageKind::ALL
+            .into_iter()
+            .map(digest)
+            .collect::<Option<_>>()
+            .unwrap_or_default(),
+        root_hash: update.verity.as_ref().map(|verity| verity.root_hash),
+    }
+}
+
+fn held(repository: &UpdateRepository, manifest: &Manifest, history: &History) -> Vec<Held> {
+    if history.holds().is_empty() {
+        return Vec::new();
+    }
+    let releases = manifest.updates.iter();
+    releases
+        .flat_map(|update| history.held(&release(repository, update)))
+        .collect()
 }

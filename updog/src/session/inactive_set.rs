@@ -7,7 +7,7 @@
 use semver::Version;
 use signpost::{Command, InactivePartition, PartitionKind, Slot, SlotStore};
 use snafu::ResultExt;
-use update_metadata::{ImageKind, RawImage, Update, Verity};
+use update_metadata::{Digest, ImageKind, RawImage, Update, Verity};
 
 use super::{FactsSnafu, ReadBackSnafu, SessionError, StoreSnafu, WriteSnafu, change_bits};
 use crate::env::Env;
@@ -64,6 +64,7 @@ pub(super) struct VerifiedSet<'a> {
     verity: Verity,
     images: ImageFacts,
     boot_blocks: Option<BlockDigests>,
+    fetched: u64,
 }
 
 /// The partition that an image goes to.
@@ -198,12 +199,20 @@ impl<'a> WrittenSet<'a> {
                 hash: facts(&self.hash),
             },
             boot_blocks: boot_blocks.map(BlockHasher::finish),
+            fetched: [&self.boot, &self.root, &self.hash]
+                .iter()
+                .fold(0, |sum, image| image.fetched.saturating_add(sum)),
             store: self.cleared.store,
         })
     }
 }
 
 impl VerifiedSet<'_> {
+    /// The root hash, and how many bytes were fetched for it.
+    pub(super) fn summary(&self) -> (Digest, u64) {
+        (self.verity.root_hash, self.fetched)
+    }
+
     /// Records what the set holds, then lets it be tried once.
     ///
     /// # Errors

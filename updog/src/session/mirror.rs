@@ -8,6 +8,7 @@ use snafu::ResultExt;
 use update_metadata::{Decision, Host, ImageKind, MANIFEST_TARGET, Seed, Update, WaveCheck};
 
 use super::choose::{Choice, Offer, choose_for};
+use super::history::History;
 use super::{HostSnafu, MigrationSnafu, MirrorSnafu, SessionError};
 use crate::env::{Env, HostError};
 use crate::os_release::{self, OsRelease};
@@ -57,7 +58,9 @@ pub fn mirror(
     dir: &Path,
 ) -> Result<MirrorOutcome, SessionError> {
     let host = host(env, choice, other).context(HostSnafu)?;
-    let offer = choose_for(env, choice, host, env.repository_settings())?;
+    // What failed on this host may be good for another one.
+    let history = History::default();
+    let offer = choose_for(env, choice, host, env.repository_settings(), &history)?;
     let update = match &offer.selection.decision {
         Decision::Update { update, .. } => update.clone(),
         nothing => return Ok(MirrorOutcome::NothingToDo(nothing.clone())),

@@ -4,8 +4,9 @@
 //!
 //! 1. take the lock, read the table, refuse while the running set is not marked successful;
 //! 2. refresh the repository, choose, look up every target, compare sizes with the partitions;
-//! 3. cache migrations and metadata for the next boot;
-//! 4. clear the inactive set's boot bits, and sync them to the disk;
+//! 3. stage migrations and metadata for the next boot, beside those in use;
+//! 4. remember the attempt, clear the inactive set's boot bits, and sync them to the disk; then put
+//!    the staged migrations in the place of the old ones;
 //! 5. write hash, root and boot image, sync each, read each back and compare;
 //! 6. mark the set valid; then, for an update, let it boot next.
 //!
@@ -15,9 +16,15 @@
 
 mod activate;
 mod choose;
+pub mod history;
+mod holds;
 mod inactive_set;
+pub mod machine;
 mod mirror;
 mod prepare;
+pub mod record;
+mod rollback;
+mod update_session;
 mod verify;
 
 use semver::Version;
@@ -27,14 +34,17 @@ use snafu::{ResultExt, Snafu};
 
 pub use self::activate::{apply, reboot, revert};
 pub use self::choose::{Choice, Offer, choose, choose_for};
+pub use self::holds::{history, release_hold};
 pub use self::mirror::{MirrorOutcome, Mirrored, OtherHost, mirror};
 pub use self::prepare::{Outcome, prepare, update};
+use self::record::RecordError;
+pub use self::rollback::{RolledBack, rollback};
 pub use self::verify::{Verification, WhichSet, verify};
-use crate::env::{Env, HostError};
+use crate::env::HostError;
 use crate::exit::Exit;
 use crate::image::read_back::ReadBackError;
 use crate::image::write::WriteError;
-use crate::lock::{LockError, SessionLock};
+use crate::lock::LockError;
 use crate::reboot::RebootError;
 use crate::repository::RepositoryError;
 use crate::repository::cache::CacheError;
@@ -63,6 +73,27 @@ pub enum SessionError {
          and is not overwritten"
     ))]
     NotYetGood { slot: signpost::Slot },
+    /// The machine has no such way.
+    #[snafu(display("{refusal} (set {slot})"))]
+    Refused {
+        refusal: machine::Refusal,
+        slot: signpost::Slot,
+    },
+    /// What was about to be done is not what was planned. A mistake of ours.
+    #[snafu(display("{effect:?} is not what comes next ({planned:?}); nothing more was done"))]
+    OutOfOrder {
+        effect: machine::Effect,
+        planned: Option<machine::Effect>,
+    },
+    /// What was tried before cannot be read, or this attempt not be remembered.
+    #[snafu(display("looking at what was tried before"))]
+    Record { source: RecordError },
+    /// Which version runs is not known.
+    #[snafu(display(
+        "which version runs from set {slot} is not known: the os-release file cannot be read, and \
+         there is no record of the set"
+    ))]
+    NotRunning { slot: signpost::Slot },
     /// The image cannot fit.
     #[snafu(display(
         "the {kind} image of {version} has {length} bytes, its partition {partition} only {limit}"
@@ -139,6 +170,7 @@ impl SessionError {
                 source: LockError::Held { .. },
             }
             | Self::NotYetGood { .. }
+            | Self::Refused { .. }
             | Self::Mirror {
                 source: MirrorError::Busy { .. },
             } => Exit::Refused,
@@ -161,8 +193,22 @@ impl SessionError {
                 source: LockError::Held { .. },
             } => "wait until it is done, then run the command again",
             Self::NotYetGood { .. } => {
-                "once this boot is known to be good, run: signpost mark-successful-boot"
+                "once this boot is known to be good, run: signpost mark-successful-boot; to leave \
+                 it: updog rollback"
             }
+            Self::Refused { refusal, .. } => match refusal {
+                machine::Refusal::NotYetGood => return None,
+                machine::Refusal::NothingPrepared => "write an update first: updog prepare",
+                machine::Refusal::NoPrevious => {
+                    "to stay with the running set: updog update-revert; another version is had \
+                     with: updog update --image VERSION"
+                }
+            },
+            Self::Record { .. } => {
+                "nothing was written to the partition sets; see that the file can be read and \
+                 written, or remove it"
+            }
+            Self::NotRunning { .. } => "see that the key os_release names the right file",
             Self::Store { source } => source.advice()?,
             Self::Write { slot, .. } | Self::ReadBack { slot, .. } => {
                 return Some(format!(
@@ -172,6 +218,12 @@ impl SessionError {
             }
             Self::Migration { .. } | Self::Inconsistent { .. } => {
                 "nothing was written to the partition sets; the publisher has to mend the manifest"
+            }
+            Self::Cache {
+                source: CacheError::Swap { .. },
+            } => {
+                "the inactive set cannot boot and the running set is untouched; once the cause is \
+                 mended, run the command again"
             }
             Self::Cache { .. } => {
                 "nothing was written to the partition sets; once the cause is mended, run the \
@@ -211,18 +263,4 @@ fn change_bits(store: &mut SlotStore, command: Command) -> Result<signpost::Outc
         tracing::warn!("the partition table was not in order: {repaired}");
     }
     result.context(StoreSnafu)
-}
-
-/// The lock, and the disk as it is under it.
-struct Locked {
-    _lock: SessionLock,
-    store: SlotStore,
-}
-
-impl Locked {
-    fn take(env: &Env, verb: &str) -> Result<Self, SessionError> {
-        let lock = SessionLock::take(&env.config.lock_file, verb, env.now).context(LockSnafu)?;
-        let store = env.disk.open().context(StoreSnafu)?;
-        Ok(Self { _lock: lock, store })
-    }
 }

@@ -1,21 +1,24 @@
 //! `prepare` and `update`: from the repository's offer to a set that may boot.
 
-use signpost::{BootAttributes, Command, SlotStore};
+use signpost::{Command, SlotStore};
 use snafu::{ResultExt, ensure};
-use update_metadata::{Decision, ImageKind, MANIFEST_TARGET, Update, UpdateDirection};
+use update_metadata::{Decision, Digest, ImageKind, MANIFEST_TARGET, Update, UpdateDirection};
 
 use super::activate;
-use super::choose::{Choice, Offer, choose};
+use super::choose::{Choice, Offer, choose_with, release};
+use super::history::AttemptKind;
 use super::inactive_set::{ClearedSet, ImageTargets, partition_kind};
-use super::verify::{known_facts, verify_set};
+use super::machine::{self, Effect};
+use super::update_session::{Steps, UpdateSession, readable_facts};
+use super::verify::verify_set;
 use super::{
-    CacheSnafu, DoesNotFitSnafu, FactsSnafu, InconsistentSnafu, Locked, MigrationSnafu,
-    NotYetGoodSnafu, RepositorySnafu, SessionError, StoreSnafu, change_bits,
+    CacheSnafu, DoesNotFitSnafu, FactsSnafu, InconsistentSnafu, MigrationSnafu, RepositorySnafu,
+    SessionError, StoreSnafu, change_bits,
 };
 use crate::env::Env;
 use crate::event::{Event, Step};
 use crate::image::verity::Geometry;
-use crate::repository::cache::{self, CacheFolders};
+use crate::repository::cache::{self, CacheFolders, StagedCache};
 
 /// What came of it.
 #[derive(Debug)]
@@ -33,8 +36,8 @@ pub enum Outcome {
 /// # Errors
 /// Every [`SessionError`] but [`SessionError::Reboot`].
 pub fn prepare(env: &Env, choice: &Choice) -> Result<Outcome, SessionError> {
-    let mut locked = Locked::take(env, "prepare")?;
-    prepare_locked(env, choice, &mut locked)
+    let mut session = UpdateSession::begin(env, "prepare")?;
+    carry_out(&mut session, machine::Command::Prepare, choice)
 }
 
 /// [`prepare`], then lets the set boot next.
@@ -42,31 +45,20 @@ pub fn prepare(env: &Env, choice: &Choice) -> Result<Outcome, SessionError> {
 /// # Errors
 /// Every [`SessionError`] but [`SessionError::Reboot`].
 pub fn update(env: &Env, choice: &Choice) -> Result<Outcome, SessionError> {
-    let mut locked = Locked::take(env, "update")?;
-    let outcome = prepare_locked(env, choice, &mut locked)?;
-    match outcome {
-        Outcome::Written(_) | Outcome::AlreadyWritten(_) => {
-            activate::arm(env, &mut locked.store)?;
-        }
-        Outcome::NothingToDo(_) => {}
-    }
-    Ok(outcome)
+    let mut session = UpdateSession::begin(env, "update")?;
+    carry_out(&mut session, machine::Command::Update, choice)
 }
 
-fn prepare_locked(
-    env: &Env,
+fn carry_out(
+    session: &mut UpdateSession<'_>,
+    command: machine::Command,
     choice: &Choice,
-    locked: &mut Locked,
 ) -> Result<Outcome, SessionError> {
-    let state = locked.store.state();
-    let running = state.get(state.active());
-    ensure!(
-        running.is_some_and(BootAttributes::successful),
-        NotYetGoodSnafu {
-            slot: state.active()
-        }
-    );
-    let offer = choose(env, choice)?;
+    let env = session.env;
+    session
+        .plan(command, machine::Offer::Unknown)?
+        .begin(Effect::Refresh)?;
+    let offer = choose_with(env, choice, &session.record.history)?;
     let update = match &offer.selection.decision {
         Decision::Update {
             update,
@@ -86,46 +78,57 @@ fn prepare_locked(
         .repository
         .add_query("target", &update.version.to_string());
     let targets = look_up(&offer, &update)?;
-    check_sizes(&update, locked)?;
-    cache_migrations(env, &offer, &update)?;
+    check_sizes(&update, &session.store)?;
 
     // A forced version is written whatever is there.
-    if choice.forced.is_none() && is_written(env, &locked.store, &update)? {
-        return Ok(Outcome::AlreadyWritten(update));
+    let is_there = choice.forced.is_none() && holds(session, &update);
+    if is_there {
+        let mut steps = session.plan(command, machine::Offer::Written)?;
+        if keep_written(session, &mut steps, &offer, &update)? {
+            finish(session, &mut steps)?;
+            return Ok(Outcome::AlreadyWritten(update));
+        }
     }
+    let mut steps = session.plan(command, machine::Offer::Update)?;
+    steps.begin(Effect::StageMigrations)?;
+    let migrations = stage_migrations(env, &offer, &update)?;
     env.facts().make_ready().context(FactsSnafu)?;
-    locked.store.check_inactive_unused().context(StoreSnafu)?;
-    let written = write(env, &mut locked.store, &update, &targets, &offer);
-    if written.is_err() {
-        clear_again(&mut locked.store);
-    }
-    written.map(|()| Outcome::Written(update))
+    session.store.check_inactive_unused().context(StoreSnafu)?;
+    write(session, &mut steps, &offer, &update, &targets, &migrations)?;
+    steps.begin(Effect::PruneMigrations)?;
+    migrations.prune();
+    finish(session, &mut steps)?;
+    Ok(Outcome::Written(update))
 }
 
-/// Whether the inactive set is valid and holds what would be written, byte for byte.
-fn is_written(env: &Env, store: &SlotStore, update: &Update) -> Result<bool, SessionError> {
+/// What `update` does after `prepare`.
+fn finish(session: &mut UpdateSession<'_>, steps: &mut Steps<'_>) -> Result<(), SessionError> {
+    if steps.is_done() {
+        return Ok(());
+    }
+    activate::arm(session, steps)
+}
+
+/// Verifies the set that holds the update already. `false` where it is damaged.
+fn keep_written(
+    session: &UpdateSession<'_>,
+    steps: &mut Steps<'_>,
+    offer: &Offer,
+    update: &Update,
+) -> Result<bool, SessionError> {
+    let (env, store) = (session.env, &session.store);
     let slot = store.inactive();
-    let valid = store
-        .state()
-        .get(slot)
-        .is_some_and(|bits| bits.tries_left() > 0);
-    if !valid {
-        return Ok(false);
-    }
-    let (Some(verity), Some(images)) = (&update.verity, &update.raw_images) else {
-        return Ok(false);
-    };
-    let Some(facts) = known_facts(env, store, slot)? else {
-        return Ok(false);
-    };
-    let same = facts.verity == *verity
-        && ImageKind::ALL
-            .iter()
-            .all(|kind| facts.images.get(*kind) == images.get(*kind));
-    if !same {
-        return Ok(false);
-    }
+    steps.begin(Effect::StageMigrations)?;
+    let migrations = stage_migrations(env, offer, update)?;
+    steps.begin(Effect::SwapMigrations)?;
+    migrations.swap().context(CacheSnafu)?;
+    steps.begin(Effect::PruneMigrations)?;
+    migrations.prune();
+    steps.begin(Effect::Verify)?;
     tracing::info!("set {slot} holds {} already; verifying it", update.version);
+    let Some(facts) = readable_facts(env, store, slot) else {
+        return Ok(false);
+    };
     let findings = verify_set(env, store, slot, facts)?;
     for finding in &findings {
         tracing::warn!("{finding}; writing the set again");
@@ -133,19 +136,83 @@ fn is_written(env: &Env, store: &SlotStore, update: &Update) -> Result<bool, Ses
     Ok(findings.is_empty())
 }
 
+/// Whether the inactive set is valid and should hold what would be written, byte for byte.
+fn holds(session: &UpdateSession<'_>, update: &Update) -> bool {
+    let slot = session.store.inactive();
+    let is_valid = session
+        .store
+        .state()
+        .get(slot)
+        .is_some_and(|bits| bits.tries_left() > 0);
+    if !is_valid {
+        return false;
+    }
+    let (Some(verity), Some(images)) = (&update.verity, &update.raw_images) else {
+        return false;
+    };
+    let Some(facts) = readable_facts(session.env, &session.store, slot) else {
+        return false;
+    };
+    facts.verity == *verity
+        && ImageKind::ALL
+            .iter()
+            .all(|kind| facts.images.get(*kind) == images.get(*kind))
+}
+
+/// The part that gives up what the set held; remembered from before that on, whatever comes of it.
 fn write(
-    env: &Env,
-    store: &mut SlotStore,
+    session: &mut UpdateSession<'_>,
+    steps: &mut Steps<'_>,
+    offer: &Offer,
     update: &Update,
     targets: &ImageTargets,
-    offer: &Offer,
+    migrations: &StagedCache,
 ) -> Result<(), SessionError> {
-    let cleared = ClearedSet::clear(store)?;
+    let now = session.env.now;
+    let (kind, slot) = (AttemptKind::Update, session.store.inactive());
+    let release = release(&offer.repository, update);
+    let from = &offer.host.version;
+    let history = &mut session.record.history;
+    history.begin(kind, from, Some(release), slot, now);
+    session.remember()?;
+    match write_set(session, steps, offer, update, targets, migrations) {
+        Ok((root_hash, bytes)) => {
+            session.record.history.written(root_hash, bytes);
+            session.try_to_remember();
+            Ok(())
+        }
+        Err(error) => {
+            clear_again(&mut session.store);
+            let reason = crate::exit::chain(&error);
+            session.record.history.failed(&reason, now);
+            session.try_to_remember();
+            Err(error)
+        }
+    }
+}
+
+fn write_set(
+    session: &mut UpdateSession<'_>,
+    steps: &mut Steps<'_>,
+    offer: &Offer,
+    update: &Update,
+    targets: &ImageTargets,
+    migrations: &StagedCache,
+) -> Result<(Digest, u64), SessionError> {
+    let env = session.env;
+    steps.begin(Effect::Clear)?;
+    let cleared = ClearedSet::clear(&mut session.store)?;
     env.facts().forget(cleared.slot()).context(FactsSnafu)?;
-    cleared
-        .write(update, targets, &offer.repository, env.observer.as_ref())?
-        .read_back(update, env.observer.as_ref())?
-        .mark_valid(update, env)
+    steps.begin(Effect::SwapMigrations)?;
+    migrations.swap().context(CacheSnafu)?;
+    steps.begin(Effect::Write)?;
+    let written = cleared.write(update, targets, &offer.repository, env.observer.as_ref())?;
+    steps.begin(Effect::ReadBack)?;
+    let verified = written.read_back(update, env.observer.as_ref())?;
+    let summary = verified.summary();
+    steps.begin(Effect::MarkValid)?;
+    verified.mark_valid(update, env)?;
+    Ok(summary)
 }
 
 /// The set may hold anything now, and only the session lock kept other programs from arming it
@@ -181,13 +248,12 @@ fn look_up(offer: &Offer, update: &Update) -> Result<ImageTargets, SessionError>
 
 /// Where the manifest states them: every image fits its partition, and root and hash image fit
 /// each other.
-fn check_sizes(update: &Update, locked: &Locked) -> Result<(), SessionError> {
+fn check_sizes(update: &Update, store: &SlotStore) -> Result<(), SessionError> {
     let version = &update.version;
-    let inactive = locked.store.inactive();
+    let inactive = store.inactive();
     if let Some(images) = &update.raw_images {
         for kind in ImageKind::ALL {
-            let partition = locked
-                .store
+            let partition = store
                 .open_partition(inactive, partition_kind(kind))
                 .context(StoreSnafu)?;
             let (length, limit) = (
@@ -234,7 +300,11 @@ fn check_sizes(update: &Update, locked: &Locked) -> Result<(), SessionError> {
 }
 
 /// What the migrator needs after the flip, fetched while the old rollback set is still whole.
-fn cache_migrations(env: &Env, offer: &Offer, update: &Update) -> Result<(), SessionError> {
+fn stage_migrations(
+    env: &Env,
+    offer: &Offer,
+    update: &Update,
+) -> Result<StagedCache, SessionError> {
     env.observer.observe(&Event::Step(Step::CacheMigrations));
     // The path is the same set of migrations in both directions, so that a fallback finds its own.
     let path = offer
@@ -248,7 +318,8 @@ fn cache_migrations(env: &Env, offer: &Offer, update: &Update) -> Result<(), Ses
         metadata: &env.config.metadata_cache,
         targets: &env.config.migrations_dir,
     };
-    cache::fill(&offer.repository, &names, folders).context(CacheSnafu)?;
+    let staged = cache::stage(&offer.repository, &names, folders, &env.config.trusted_root)
+        .context(CacheSnafu)?;
     offer.repository.add_query("migrations", &names.join(","));
-    Ok(())
+    Ok(staged)
 }

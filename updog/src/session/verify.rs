@@ -3,7 +3,8 @@
 use signpost::{Slot, SlotStore};
 use snafu::{OptionExt, ResultExt};
 
-use super::{FactsSnafu, KnownSnafu, Locked, NotKnownSnafu, SessionError, VerifySnafu};
+use super::update_session::UpdateSession;
+use super::{FactsSnafu, KnownSnafu, NotKnownSnafu, SessionError, VerifySnafu};
 use crate::env::Env;
 use crate::sets::{self, Finding, SetFacts};
 
@@ -36,8 +37,8 @@ pub struct Verification {
 /// [`SessionError::NotKnown`] when nothing was signed of what the set holds, as far as this host
 /// knows; a damaged set is no error here.
 pub fn verify(env: &Env, which: WhichSet) -> Result<Verification, SessionError> {
-    let locked = Locked::take(env, "verify")?;
-    let store = &locked.store;
+    let session = UpdateSession::begin(env, "verify")?;
+    let store = &session.store;
     let slot = match which {
         WhichSet::Named(slot) => slot,
         WhichSet::Active => store.active(),

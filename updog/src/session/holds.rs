@@ -1,0 +1,27 @@
+//! `history` and `release-hold`: what was tried, and what is not tried again.
+
+use semver::Version;
+
+use super::SessionError;
+use super::history::History;
+use super::update_session::{UpdateSession, remembered};
+use crate::env::Env;
+
+/// What this host remembers, brought up to what its disk says. Needs no lock.
+///
+/// # Errors
+/// [`SessionError::Record`].
+pub fn history(env: &Env) -> Result<History, SessionError> {
+    Ok(remembered(env)?.history)
+}
+
+/// Lets `version` be taken again. `false` when it was not held back.
+///
+/// # Errors
+/// [`SessionError::Lock`], [`SessionError::Store`] and [`SessionError::Record`].
+pub fn release_hold(env: &Env, version: &Version) -> Result<bool, SessionError> {
+    let mut session = UpdateSession::begin(env, "release-hold")?;
+    let released = session.record.history.release(version);
+    session.remember()?;
+    Ok(released)
+}

@@ -1,0 +1,216 @@
+//! A session: the lock, the disk as it is under it, and what this host remembers, brought together
+//! before anything is done.
+
+use std::collections::VecDeque;
+
+use semver::Version;
+use signpost::{BootAttributes, Slot, SlotStore};
+use snafu::{ResultExt, ensure};
+
+use super::history::{AttemptKind, AttemptResult, Looks, Release};
+use super::machine::{self, Effect, Facts, Offer, Refusal, State};
+use super::record::Record;
+use super::verify::known_facts;
+use super::{
+    LockSnafu, NotYetGoodSnafu, OutOfOrderSnafu, RecordSnafu, RefusedSnafu, SessionError,
+    StoreSnafu,
+};
+use crate::env::Env;
+use crate::event::{Event, Observer};
+use crate::lock::SessionLock;
+use crate::os_release::OsRelease;
+use crate::sets::SetFacts;
+
+/// One process at a time has one. What the last one left is settled when it begins.
+pub(super) struct UpdateSession<'a> {
+    pub(super) env: &'a Env,
+    pub(super) store: SlotStore,
+    pub(super) record: Record,
+    _lock: SessionLock,
+}
+
+impl<'a> UpdateSession<'a> {
+    /// Takes the lock for `verb`, opens the disk, and brings the history up to what the disk says.
+    ///
+    /// A history that cannot be kept is told to the log: whoever takes an update back on a full
+    /// disk is not held up by it. [`UpdateSession::remember`] is stricter.
+    ///
+    /// # Errors
+    /// [`SessionError::Lock`], [`SessionError::Store`] and [`SessionError::Record`].
+    pub(super) fn begin(env: &'a Env, verb: &str) -> Result<Self, SessionError> {
+        let lock = SessionLock::take(&env.config.lock_file, verb, env.now).context(LockSnafu)?;
+        let store = env.disk.open().context(StoreSnafu)?;
+        let mut record = Record::load(&env.config.state_dir).context(RecordSnafu)?;
+        reconcile(env, &store, &mut record, Looks::Alone);
+        let mut session = Self {
+            env,
+            store,
+            record,
+            _lock: lock,
+        };
+        session.try_to_remember();
+        Ok(session)
+    }
+
+    /// Keeps the history, before something is done that it has to know of.
+    ///
+    /// # Errors
+    /// [`SessionError::Record`].
+    pub(super) fn remember(&mut self) -> Result<(), SessionError> {
+        self.record.keep().context(RecordSnafu)
+    }
+
+    /// Keeps the history, where what it tells is done already.
+    pub(super) fn try_to_remember(&mut self) {
+        if let Err(error) = self.record.keep() {
+            tracing::warn!(
+                "this is not remembered, and a version that fails may be tried again: {}",
+                crate::exit::chain(&error)
+            );
+        }
+    }
+
+    /// What the machine plans from.
+    pub(super) fn facts(&self, offer: Offer) -> Facts {
+        let bits = self.store.state();
+        let (active, inactive) = (bits.active(), bits.inactive());
+        let recorded = readable_facts(self.env, &self.store, inactive);
+        let boot_id = &self.env.boot_id;
+        let last = self.record.history.last();
+        Facts {
+            state: State::of(&bits),
+            running_boots_next: bits.next() == Some(active),
+            other_was_good: bits.get(inactive).is_some_and(BootAttributes::successful),
+            is_rolling_back: last.is_some_and(|last| {
+                last.kind == AttemptKind::Rollback && last.result == AttemptResult::Ready
+            }),
+            other_is_verified: recorded
+                .is_some_and(|facts| !boot_id.is_empty() && facts.verified.boot_id == *boot_id),
+            offer,
+        }
+    }
+
+    /// The plan of `command` from here on.
+    ///
+    /// # Errors
+    /// [`SessionError::NotYetGood`] and [`SessionError::Refused`].
+    pub(super) fn plan(
+        &self,
+        command: machine::Command,
+        offer: Offer,
+    ) -> Result<Steps<'a>, SessionError> {
+        let facts = self.facts(offer);
+        let (active, inactive) = (self.store.active(), self.store.inactive());
+        let effects = machine::plan(&facts, command).map_err(|refusal| match refusal {
+            Refusal::NotYetGood => NotYetGoodSnafu { slot: active }.build(),
+            refusal => RefusedSnafu {
+                refusal,
+                slot: inactive,
+            }
+            .build(),
+        })?;
+        Ok(Steps {
+            left: effects.into(),
+            observer: self.env.observer.as_ref(),
+        })
+    }
+
+    /// What `slot` holds, as far as this host knows.
+    pub(super) fn release_in(&self, slot: Slot) -> Option<Release> {
+        release_in(self.env, &self.store, &self.record, slot)
+    }
+}
+
+/// The effects that are left of a plan.
+pub(super) struct Steps<'a> {
+    left: VecDeque<Effect>,
+    observer: &'a dyn Observer,
+}
+
+impl Steps<'_> {
+    /// Begins `effect`, which has to be the next one of the plan.
+    ///
+    /// # Errors
+    /// [`SessionError::OutOfOrder`]: code and plan disagree, and nothing more is done.
+    pub(super) fn begin(&mut self, effect: Effect) -> Result<(), SessionError> {
+        let planned = self.left.pop_front();
+        ensure!(planned == Some(effect), OutOfOrderSnafu { effect, planned });
+        self.observer.observe(&Event::Effect(effect));
+        Ok(())
+    }
+
+    /// Begins `effect` if it is the next one of the plan.
+    pub(super) fn has_next(&self, effect: Effect) -> bool {
+        self.left.front() == Some(&effect)
+    }
+
+    /// Whether there is nothing to do.
+    pub(super) fn is_done(&self) -> bool {
+        self.left.is_empty()
+    }
+}
+
+/// Brings `record` up to what the disk says.
+pub(super) fn reconcile(env: &Env, store: &SlotStore, record: &mut Record, looks: Looks) {
+    let bits = store.state();
+    let inactive = release_in(env, store, record, bits.inactive());
+    let running = running_version(env, store);
+    record
+        .history
+        .reconcile(&bits, running.as_ref(), inactive.as_ref(), looks, env.now);
+}
+
+/// The version that runs: by the os-release file, or else by what its set is known to hold.
+fn running_version(env: &Env, store: &SlotStore) -> Option<Version> {
+    if let Ok(os) = OsRelease::load(&env.config.os_release) {
+        return Some(os.version);
+    }
+    readable_facts(env, store, store.active()).map(|facts| facts.version)
+}
+
+/// What is known of `slot`. A set that cannot be read, as after a cut in the middle of a write, is
+/// one of which nothing is known: that must not keep anybody from writing it again.
+pub(super) fn readable_facts(env: &Env, store: &SlotStore, slot: Slot) -> Option<SetFacts> {
+    store.state().get(slot)?;
+    known_facts(env, store, slot).unwrap_or_else(|error| {
+        tracing::warn!(
+            "what set {slot} holds is not known: {}",
+            crate::exit::chain(&error)
+        );
+        None
+    })
+}
+
+fn release_in(env: &Env, store: &SlotStore, record: &Record, slot: Slot) -> Option<Release> {
+    let facts = readable_facts(env, store, slot)?;
+    let mut release = Release {
+        variant: facts.variant,
+        arch: facts.arch,
+        version: facts.version,
+        targets: Vec::new(),
+        root_hash: Some(facts.verity.root_hash),
+    };
+    // The targets that it came as are known of what was written here.
+    let written = record.history.attempts().iter().rev().find_map(|attempt| {
+        let to = attempt.to.as_ref()?;
+        let is_it = attempt.slot == slot && to.root_hash == release.root_hash;
+        (is_it && to.version == release.version).then_some(to)
+    });
+    if let Some(written) = written {
+        release.targets.clone_from(&written.targets);
+    }
+    Some(release)
+}
+
+/// What is remembered, for whoever only looks and holds no lock: brought up to what the disk says,
+/// if it can be read, and not kept.
+///
+/// # Errors
+/// [`SessionError::Record`] when the history is there and cannot be read.
+pub(super) fn remembered(env: &Env) -> Result<Record, SessionError> {
+    let mut record = Record::load(&env.config.state_dir).context(RecordSnafu)?;
+    if let Ok(store) = env.disk.look() {
+        reconcile(env, &store, &mut record, Looks::Beside);
+    }
+    Ok(record)
+}
