@@ -385,3 +385,57 @@ fn a_password_or_token_in_an_address_is_not_shown() {
         );
     }
 }
+
+#[test]
+fn metadata_of_another_variant_from_the_same_publisher_are_not_followed() {
+    let publisher = Publisher::new();
+    let old = publisher.release("1.0.0");
+    publisher.release("1.1.0");
+    let server = Server::start(&publisher.repo());
+    let host = Host::new(&publisher, "1.0.0", &old, &server.url());
+    host.updog(&["check-update"]).done();
+    // The other folder is newer, and has the same keys.
+    let saved = tempfile::tempdir().unwrap();
+    copy_tree(&publisher.metadata(), saved.path());
+    let (repo, keys, root) = (
+        publisher.repo().display().to_string(),
+        publisher.text("keys"),
+        publisher.text("root.json"),
+    );
+    let image = |path: &Path| path.display().to_string();
+    for version in ["3.0.0", "3.1.0", "3.2.0", "3.3.0"] {
+        publisher
+            .updata([
+                "release",
+                "--repo",
+                &repo,
+                "--keys",
+                &keys,
+                "--root-role",
+                &root,
+                "--variant",
+                "other",
+                "--arch",
+                ARCH,
+                "--version",
+                version,
+                "--root-image",
+                &image(&old.root),
+                "--boot-image",
+                &image(&old.boot),
+                "--hash-image",
+                &image(&old.hash),
+            ])
+            .done();
+    }
+    let other = publisher.repo().join("other").join(ARCH);
+    copy_tree(&other, &publisher.metadata());
+    host.updog(&["check-update"])
+        .expect(1)
+        .says("serves the metadata of other/x86_64, this host trusts those of demo/x86_64");
+    // Nothing of it sticks.
+    fs::remove_dir_all(publisher.metadata()).unwrap();
+    copy_tree(saved.path(), &publisher.metadata());
+    let ran = host.updog(&["check-update"]).done();
+    assert!(!ran.stderr.contains("WARN"), "{}", ran.stderr);
+}

@@ -181,7 +181,7 @@ pub fn run(
     let mut placed = place_files(args, &mut inputs, &hashed, &images, &folder, observer)?;
     placed.push(folder.place(MANIFEST_TARGET, &manifest.to_json_pretty())?);
 
-    let targets = new_targets(targets, &placed, now, &inputs)?;
+    let targets = new_targets(targets, &placed, now, args, &inputs)?;
     let staged = if let Some(dir) = &args.prepare {
         let (variant, arch) = (&args.variant, &args.arch);
         let about = About::new(
@@ -423,6 +423,7 @@ fn new_targets(
     old: Option<Targets>,
     placed: &[PlacedTarget],
     now: DateTime<Utc>,
+    args: &ReleaseArgs,
     inputs: &Inputs,
 ) -> Result<Targets, Error> {
     let mut targets = match old {
@@ -436,6 +437,15 @@ fn new_targets(
     tuf::SPEC_VERSION.clone_into(&mut targets.spec_version);
     targets.delegations = None;
     targets.targets = metadata::merge_targets(targets.targets, placed, MANIFEST_TARGET)?;
+    // All folders of a repository share their keys. Signed here, it keeps a host from following a
+    // mirror that mixes them up.
+    for (name, target) in &mut targets.targets {
+        if name.raw() == MANIFEST_TARGET {
+            for (key, word) in [("variant", &args.variant), ("arch", &args.arch)] {
+                target.custom.insert(key.to_owned(), word.as_str().into());
+            }
+        }
+    }
     Ok(targets)
 }
 
