@@ -14,6 +14,7 @@ pub mod power_cut;
 pub mod programs;
 pub mod proxy;
 pub mod publisher;
+pub mod report;
 pub mod server;
 pub mod tables;
 pub mod tls;

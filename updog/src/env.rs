@@ -10,6 +10,7 @@ use crate::config::{Config, ConfigError};
 use crate::event::Observer;
 use crate::os_release::{self, OsRelease, OsReleaseError};
 use crate::repository::RepositorySettings;
+use crate::repository::cache::CacheFolders;
 use crate::sets::{FactsStore, Verified};
 
 /// The outside of a session: settings, the time of the run, and who looks on.
@@ -101,6 +102,14 @@ impl Env {
     /// The records of what the sets hold.
     pub fn facts(&self) -> FactsStore {
         FactsStore::new(&self.config.state_dir)
+    }
+
+    /// The two folders that the migrator of the next boot is given.
+    pub fn cache_folders(&self) -> CacheFolders<'_> {
+        CacheFolders {
+            metadata: &self.config.metadata_cache,
+            targets: &self.config.migrations_dir,
+        }
     }
 
     /// The mark of a verification in this run.

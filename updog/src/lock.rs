@@ -6,8 +6,8 @@
 //! gets.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -21,12 +21,12 @@ pub enum LockError {
     /// Another process has it; `holder` is what it wrote about itself.
     #[snafu(display("another session holds {}: {holder}", path.display()))]
     Held { path: PathBuf, holder: String },
+    /// Whether somebody has it cannot be seen.
+    #[snafu(display("looking at {}, to see who holds the lock", path.display()))]
+    Look { path: PathBuf, source: io::Error },
     /// The file or its folder cannot be made, opened, locked or written.
     #[snafu(display("taking the lock {}", path.display()))]
-    Io {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
 }
 
 /// Held until dropped.
@@ -85,6 +85,84 @@ impl SessionLock {
     }
 }
 
+/// Where the kernel lists the locks that are held.
+const LOCKS: &str = "/proc/locks";
+/// A larger list is none.
+const MAX_LOCKS_BYTES: usize = 16 << 20;
+/// What is asked for at once.
+const READ_BYTES: usize = 64 << 10;
+/// How often a lock has to be missing from the list.
+const LOOKS: usize = 3;
+
+/// Who holds the lock at `path`, in their own words; `None` when nobody does.
+///
+/// Only looks. Trying the lock, shared or not, could make a session fail that begins at the same
+/// moment, so the kernel's list is asked instead. The answer may be old by the time it is used.
+///
+/// # Errors
+/// [`LockError::Look`].
+pub fn holder_of(path: &Path) -> Result<Option<String>, LockError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(source).context(LookSnafu { path }),
+    };
+    let found = file.metadata().context(LookSnafu { path })?;
+    let holder = holder(&file);
+    for _ in 0..LOOKS {
+        let locks = read_locks().context(LookSnafu { path: LOCKS })?;
+        if is_held(&locks, found.dev(), found.ino(), pid_in(&holder)) {
+            return Ok(Some(holder));
+        }
+    }
+    Ok(None)
+}
+
+/// The kernel's list. One read is one moment as far as a page goes, some sixty locks, and only if a
+/// page is asked for at once; between two reads an entry is missed when one ahead of it goes.
+fn read_locks() -> io::Result<String> {
+    let mut file = File::open(LOCKS)?;
+    let mut part = vec![0; READ_BYTES];
+    let mut locks = Vec::new();
+    loop {
+        match file.read(&mut part) {
+            Ok(0) => break,
+            Ok(_) if locks.len() > MAX_LOCKS_BYTES => return Err(ErrorKind::FileTooLarge.into()),
+            Ok(read) => locks.extend_from_slice(&part[..read]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(String::from_utf8_lossy(&locks).into_owned())
+}
+
+/// Whether the kernel's list `locks` has a lock on this file.
+///
+/// A file system may go by another device number there than in `stat` (btrfs, overlayfs): then it
+/// is the same file if the holder, too, is the one who wrote `pid` into it.
+fn is_held(locks: &str, device: u64, inode: u64, pid: Option<&str>) -> bool {
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let (device, inode) = (format!("{major:02x}:{minor:02x}"), inode.to_string());
+    locks.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF`; who waits has `->` before FLOCK.
+        let [_, "FLOCK", _, _, holder, file, ..] = words[..] else {
+            return false;
+        };
+        file.rsplit_once(':').is_some_and(|(on, number)| {
+            number == inode && (on == device || pid.is_some_and(|pid| pid == holder))
+        })
+    })
+}
+
+/// The process that a holder names.
+fn pid_in(holder: &str) -> Option<&str> {
+    let (_, rest) = holder.split_once("process ")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit());
+    rest.get(..end.unwrap_or(rest.len()))
+        .filter(|pid| !pid.is_empty())
+}
+
 /// What the holder wrote; it may be in the middle of writing, so anything is possible.
 fn holder(file: &File) -> String {
     let mut bytes = Vec::new();
@@ -103,6 +181,8 @@ fn holder(file: &File) -> String {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
 
     use super::*;
 
@@ -126,5 +206,71 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
+    }
+
+    #[test]
+    fn looking_tells_the_holder_and_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let now = "2031-03-01T01:00:00Z".parse().unwrap();
+        assert_eq!(holder_of(&path).unwrap(), None, "never locked");
+        let held = SessionLock::take(&path, "update", now).unwrap();
+        let holder = holder_of(&path).unwrap().unwrap();
+        assert!(holder.starts_with("updog update, process "), "{holder}");
+        drop(held);
+        assert_eq!(holder_of(&path).unwrap(), None, "its text stays behind");
+        SessionLock::take(&path, "update", now).unwrap();
+    }
+
+    #[test]
+    fn a_lock_is_known_by_its_file_or_by_number_and_holder() {
+        let locks = "1: POSIX  ADVISORY  WRITE 7 08:01:100 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 7 08:01:200 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 8 08:01:300 0 EOF\n\
+                     3: FLOCK  ADVISORY  READ  9 00:1f:400 0 EOF\n";
+        let device = rustix::fs::makedev(8, 1);
+        for (inode, pid, held) in [
+            (100, None, false),
+            (200, None, true),
+            (200, Some("1"), true),
+            (20, None, false),
+            (300, Some("8"), false),
+            (400, None, false),
+            (400, Some("7"), false),
+            (400, Some("9"), true),
+        ] {
+            assert_eq!(is_held(locks, device, inode, pid), held, "{inode} {pid:?}");
+        }
+    }
+
+    #[test]
+    fn a_holder_names_its_process() {
+        assert_eq!(pid_in("updog update, process 712, since 2031"), Some("712"));
+        assert_eq!(pid_in("process 712"), Some("712"));
+        assert_eq!(pid_in("process me"), None);
+        assert_eq!(pid_in("it has not said who it is yet"), None);
+    }
+
+    #[test]
+    fn a_lock_is_seen_while_others_come_and_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = "2031-03-01T01:00:00Z".parse().unwrap();
+        let path = dir.path().join("lock");
+        let _held = SessionLock::take(&path, "update", now).unwrap();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for number in 0..2 {
+                let (is_over, other) = (&is_over, dir.path().join(number.to_string()));
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::Relaxed) {
+                        drop(SessionLock::take(&other, "other", now).unwrap());
+                    }
+                });
+            }
+            let seen = (0..1000).filter(|_| matches!(holder_of(&path), Ok(Some(_))));
+            let seen = seen.count();
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(seen, 1000);
+        });
     }
 }

@@ -333,12 +333,12 @@ fn kept_files_that_cannot_be_read_are_done_without() {
 }
 
 #[test]
-fn another_address_may_begin_lower() {
+fn another_mirror_may_not_begin_lower() {
     let mut world = World::new();
     world.forge.publish(5);
     world.takes(5);
-    let staging = system_tests::server::Server::start(world.forge.folder());
-    world.host.fetch_from(&staging.url());
+    let mirror = system_tests::server::Server::start(world.forge.folder());
+    world.host.fetch_from(&mirror.url());
     world.forge.publish(2);
-    world.takes(2);
+    world.takes_and_warns(5).says("stale mirror");
 }

@@ -2,6 +2,7 @@
 
 pub(super) const UPDOG: &str = "\
 Examples:
+  updog status                    how this host stands, and what to do next
   updog check-update              is there an update for this host?
   updog update --reboot           write it, let it boot next, reboot
   updog prepare                   only write it; then, when it suits:
@@ -13,8 +14,33 @@ Examples:
 A set that was just written is tried once. If it does not come up and mark itself good (signpost
 mark-successful-boot), the boot loader falls back to the set that runs now.
 
-Exit codes: 0 done, or nothing to do; 1 failed; 2 wrong usage; 3 check-update or mirror found
+Exit codes: 0 done, or nothing to do; 1 failed; 2 wrong usage; 3 check-update, plan or mirror found
 no update; 4 refused, or another session holds the lock.";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  updog status                    both sets, what boots next, what was tried, what is trusted
+  updog status --json             the same for a monitor
+
+Reads this host's files and its disk, takes no lock, and writes nothing. Exit code 1 when a part of
+it cannot be read; that part says why, and the rest is told all the same.";
+
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  updog explain                   every version of the manifest, with every gate
+  updog explain --version 1.4.0   only this one; exit code 3 when the manifest has none such
+  updog explain --now             as if this host's wave had come
+
+The gates are those of check-update; a version that passes all of them can be taken, and of these
+the highest is. Nothing is written but what is trusted of the repository.";
+
+pub(super) const PLAN: &str = "\
+Examples:
+  updog plan                      what updog update would do now
+  updog plan --image 1.3.0        what updog update --image 1.3.0 would do
+
+Exit code 3 when there is nothing to do, 4 when it would be refused, with the reasons. Nothing is
+written but what is trusted of the repository.";
 
 pub(super) const CHECK_UPDATE: &str = "\
 Examples:

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use semver::Version;
 use serde::Serialize;
 use snafu::ResultExt;
 
 use super::printer::Printer;
+use super::time::stamp;
 use super::{CliError, PrintSnafu};
 use crate::env::Env;
 use crate::exit::Exit;
@@ -43,7 +43,7 @@ fn lines(history: &History) -> Vec<String> {
             "{} is {} since {}: {}",
             hold.release.version,
             hold.kind,
-            time(hold.since),
+            stamp(hold.since),
             hold.reason
         )
     }));
@@ -51,20 +51,11 @@ fn lines(history: &History) -> Vec<String> {
 }
 
 fn line(attempt: &Attempt) -> String {
-    let kind = match attempt.kind {
-        AttemptKind::Update => "update",
-        AttemptKind::Rollback => "rollback",
-    };
-    let to = attempt
-        .to
-        .as_ref()
-        .map_or_else(|| "what ran before".to_owned(), |to| to.version.to_string());
     let mut line = format!(
-        "{:>4}  {}  {kind} {} -> {to} in set {}: {}",
+        "{:>4}  {}  {}: {}",
         attempt.id,
-        time(attempt.started),
-        attempt.from,
-        attempt.slot,
+        stamp(attempt.started),
+        what(attempt),
         result(attempt.result),
     );
     if let Some(reason) = &attempt.reason {
@@ -73,8 +64,21 @@ fn line(attempt: &Attempt) -> String {
     line
 }
 
+/// What an attempt was to do, in words.
+pub(super) fn what(attempt: &Attempt) -> String {
+    let kind = match attempt.kind {
+        AttemptKind::Update => "update",
+        AttemptKind::Rollback => "rollback",
+    };
+    let to = attempt
+        .to
+        .as_ref()
+        .map_or_else(|| "what ran before".to_owned(), |to| to.version.to_string());
+    format!("{kind} {} -> {to} in set {}", attempt.from, attempt.slot)
+}
+
 /// How an attempt stands, in words.
-fn result(result: AttemptResult) -> &'static str {
+pub(super) fn result(result: AttemptResult) -> &'static str {
     match result {
         AttemptResult::Writing => "is being written",
         AttemptResult::Staged => "written, does not boot next",
@@ -86,10 +90,6 @@ fn result(result: AttemptResult) -> &'static str {
         AttemptResult::Failed => "failed",
         AttemptResult::Replaced => "replaced before it ran",
     }
-}
-
-fn time(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Lets a version be taken again; exit code 3 when it was not held.

@@ -2,13 +2,17 @@
 
 mod activate;
 mod check_update;
+mod explain;
 mod fetch;
 mod help;
 mod history;
 mod mirror;
+mod plan;
 mod printer;
 mod refresh;
 mod rollback;
+mod status;
+mod time;
 mod verify;
 mod write;
 
@@ -77,9 +81,22 @@ struct Options {
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 enum Verb {
+    /// Show both sets, what boots next, what was tried and what is trusted; needs no network
+    #[command(after_help = help::STATUS)]
+    Status,
     /// Say which update this host would take; exit code 3 when there is none
     #[command(visible_alias = "whats", after_help = help::CHECK_UPDATE)]
     CheckUpdate,
+    /// Say of every version why this host takes it or does not, and when it will
+    #[command(after_help = help::EXPLAIN)]
+    Explain {
+        /// Only this version; exit code 3 when there is none
+        #[arg(long = "version", value_name = "VERSION")]
+        only: Option<Version>,
+    },
+    /// Show what the next update would fetch and write, in which order; does none of it
+    #[command(after_help = help::PLAN)]
+    Plan,
     /// Write the update to the inactive set and verify it there; it does not boot by that
     #[command(visible_alias = "update-image", after_help = help::PREPARE)]
     Prepare,
@@ -258,6 +275,9 @@ fn dispatch(cli: &Cli, renderer: &Renderer) -> Result<Exit, CliError> {
     match &cli.verb {
         Verb::CheckUpdate if options.all => check_update::list(&env, &choice, printer),
         Verb::CheckUpdate => check_update::check(&env, &choice, printer),
+        Verb::Status => status::status(&env, printer),
+        Verb::Explain { only } => explain::explain(&env, &choice, only.as_ref(), printer),
+        Verb::Plan => plan::plan(&env, &choice, printer),
         Verb::Prepare => write::prepare(&env, &choice, printer),
         Verb::Update => write::update(&env, &choice, options.reboot, printer),
         Verb::UpdateApply => activate::apply(&env, options.reboot),

@@ -24,6 +24,7 @@ const MAX_ROOTS: usize = 1024;
 
 /// Why the cache is not complete.
 #[derive(Debug, Snafu)]
+#[snafu(visibility(pub(super)))]
 #[allow(missing_docs)] // the message says what each field is
 pub enum CacheError {
     /// A target is missing or too large.
@@ -97,7 +98,7 @@ pub fn stage(
     let target_folder = StagedFolder::begin(folders.targets)?;
     let metadata_folder = StagedFolder::begin(folders.metadata)?;
     for target in &targets {
-        let name = file_name(repository, target);
+        let name = file_name(repository.is_consistent(), target);
         let path = target_folder.staged.join(&name);
         let cached = target_folder.live.join(&name);
         if !(super::save::holds(&cached, target).unwrap_or(false)
@@ -130,7 +131,10 @@ pub fn stage(
     })
 }
 
-fn look_up(repository: &UpdateRepository, name: &str) -> Result<SignedTarget, RepositoryError> {
+pub(super) fn look_up(
+    repository: &UpdateRepository,
+    name: &str,
+) -> Result<SignedTarget, RepositoryError> {
     let target = repository.target(name)?;
     snafu::ensure!(
         target.length <= MAX_CACHED_TARGET_BYTES,
@@ -233,8 +237,9 @@ fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn file_name(repository: &UpdateRepository, target: &SignedTarget) -> String {
-    if repository.is_consistent() {
+/// The name of the file that holds `target`.
+pub(super) fn file_name(is_consistent: bool, target: &SignedTarget) -> String {
+    if is_consistent {
         format!("{}.{}", target.sha256, target.name())
     } else {
         target.name().to_owned()

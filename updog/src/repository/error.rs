@@ -193,7 +193,7 @@ fn after_expiry(is_stale: bool, folder: &Path) -> String {
 }
 
 /// A URL as it may be shown: without the credentials that it may carry.
-pub(super) fn shown(url: &Url) -> String {
+pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
     // A token is often given as the name. Both fail only for URLs that cannot carry credentials.
     let has_secret = url.password().is_some() || !url.username().is_empty();

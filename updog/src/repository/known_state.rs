@@ -7,8 +7,6 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tough::schema::{Metafile, Role, RoleType, Root, Signed, Snapshot, Targets, Timestamp};
 
-use url::Url;
-
 use super::versions::{Versions, rotates};
 
 /// The files of the last run, unverified, as they are on the disk.
@@ -52,8 +50,8 @@ pub(super) enum News {
 impl KeptFiles {
     /// Timestamp and snapshot with the names of their files, as far as they may stand for what was
     /// trusted last time, for a host whose newest root is `root`.
-    pub(super) fn trusted(&self, root: &Root, url: &Url) -> Vec<(&'static str, Vec<u8>)> {
-        if self.are_void(root, root, url) {
+    pub(super) fn trusted(&self, root: &Root) -> Vec<(&'static str, Vec<u8>)> {
+        if self.are_void(root, root) {
             return Vec::new();
         }
         let timestamp = self.counting::<Timestamp>(root, self.timestamp.as_deref());
@@ -63,9 +61,9 @@ impl KeptFiles {
         timestamp.into_iter().chain(snapshot).collect()
     }
 
-    fn are_void(&self, root: &Root, start: &Root, url: &Url) -> bool {
+    fn are_void(&self, root: &Root, start: &Root) -> bool {
         match &self.versions {
-            Some(versions) => !versions.binds(root, url),
+            Some(versions) => !versions.binds(root),
             None => rotates(start, root),
         }
     }
@@ -85,12 +83,18 @@ impl KeptFiles {
 }
 
 impl KnownState {
-    /// What counts under `root` at `url`, for a host whose newest root was `start` when the run
+    /// What counts under `root`, for a host whose newest root was `start` when the run
     /// began. The files are void once a root names other timestamp or snapshot keys.
-    pub(super) fn under(root: &Root, start: &Root, url: &Url, files: &KeptFiles) -> Self {
-        if files.are_void(root, start, url) {
-            return Self::default();
+    pub(super) fn under(root: &Root, start: &Root, files: &KeptFiles) -> Self {
+        if files.are_void(root, start) {
+            Self::default()
+        } else {
+            Self::of(root, files)
         }
+    }
+
+    /// What of `files` is signed by the keys of `root`, each named by the one before.
+    pub(super) fn of(root: &Root, files: &KeptFiles) -> Self {
         let timestamp = files.counting::<Timestamp>(root, files.timestamp.as_deref());
         let snapshot = timestamp.as_ref().and_then(|timestamp| {
             let listed = timestamp.signed.meta.get("snapshot.json")?;

@@ -126,12 +126,7 @@ impl KnownTransport {
 
     async fn timestamp(&self, url: &Url) -> Result<Vec<u8>, TransportError> {
         let root = self.newest_root().signed;
-        let known = KnownState::under(
-            &root,
-            &self.shared.start.root.signed,
-            &self.shared.metadata_base_url,
-            &self.shared.files,
-        );
+        let known = KnownState::under(&root, &self.shared.start.root.signed, &self.shared.files);
         let mut bytes = self.fetch_whole(url).await?;
         let mut news = known.judge(&root, &bytes);
         // One that the root's keys did not sign may be from before a rotation.

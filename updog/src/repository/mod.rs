@@ -5,8 +5,10 @@
 //! The outside of this module is blocking; the runtime that drives the network stays inside.
 
 pub mod cache;
+pub mod cached;
 mod check;
 mod error;
+mod kept;
 mod known_state;
 mod known_transport;
 pub mod mirror;
@@ -25,19 +27,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
-use snafu::{OptionExt, ResultExt, ensure};
+use snafu::{ResultExt, ensure};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tough::schema::{Root, Signed};
-use tough::{IntoVec as _, Repository, TargetName, Transport as _};
-use update_metadata::{Digest, MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest};
+use tough::{IntoVec as _, Repository, Transport as _};
+use update_metadata::{MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest};
 use url::Url;
 
-use self::error::{
-    ClientSnafu, ManifestSnafu, NoTargetSnafu, ReadTargetSnafu, RuntimeSnafu, TargetDigestSnafu,
-    TargetNameSnafu, TargetTooLargeSnafu, shown,
-};
-pub use self::error::{RepositoryError, ToughError};
+use self::error::{ClientSnafu, ManifestSnafu, ReadTargetSnafu, RuntimeSnafu, TargetTooLargeSnafu};
+pub use self::error::{RepositoryError, ToughError, shown};
+pub use self::kept::{KeptTrust, kept_trust};
 pub use self::roles::TrustedRole;
 pub use self::target::{SignedTarget, TargetReader};
 use self::transport::{RepositoryTransport, TransportSettings};
@@ -145,22 +145,7 @@ impl UpdateRepository {
     /// # Errors
     /// [`RepositoryError::NoTarget`] when the metadata list none of that name.
     pub fn target(&self, name: &str) -> Result<SignedTarget, RepositoryError> {
-        let tough_name = TargetName::new(name).context(TargetNameSnafu { name })?;
-        let target = self
-            .repository
-            .targets()
-            .signed
-            .find_target(&tough_name, false)
-            .ok()
-            .context(NoTargetSnafu { name })?;
-        let sha256 = <[u8; 32]>::try_from(target.hashes.sha256.as_ref())
-            .ok()
-            .context(TargetDigestSnafu { name })?;
-        Ok(SignedTarget {
-            tough_name,
-            length: target.length,
-            sha256: Digest::from(sha256),
-        })
+        SignedTarget::find(&self.repository.targets().signed, name)
     }
 
     /// Starts to fetch `target`. Dropping the reader ends the transfer.

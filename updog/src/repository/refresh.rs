@@ -64,7 +64,7 @@ pub(super) async fn refresh(
         .tempdir()
         .context(ScratchSnafu)?;
     // Where tough looks for what it trusted last time.
-    for (name, bytes) in files.trusted(&start.root.signed, &settings.metadata_base_url) {
+    for (name, bytes) in files.trusted(&start.root.signed) {
         fs::write(scratch.path().join(name), bytes).context(ScratchSnafu)?;
     }
     let known = KnownTransport::new(
@@ -170,7 +170,7 @@ impl Run<'_> {
         }
         let writer = self.trust.writer().context(TrustSnafu)?;
         let seen = writer.versions();
-        if let Some(versions) = seen.with_roots(&roots, self.url(), is_known) {
+        if let Some(versions) = seen.with_roots(&roots, is_known) {
             writer.keep_versions(&versions).context(TrustSnafu)?;
         }
         for root in new {
@@ -276,7 +276,7 @@ impl Run<'_> {
         self.refuse_expired(RoleType::Root, root.expires, at)?;
         let writer = self.trust.writer().context(TrustSnafu)?;
         let seen = writer.versions();
-        let mut versions = seen.under(root, self.url());
+        let mut versions = seen.under(root);
         let is_whole = roles.len() == 3;
         let place = self
             .scratch_role::<Targets>()

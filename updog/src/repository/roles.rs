@@ -1,8 +1,9 @@
 //! What the signed metadata say of themselves: for people and monitors.
 
 use chrono::{DateTime, Utc};
+use jiff::Timestamp as JiffTimestamp;
 use serde::Serialize;
-use tough::schema::RoleType;
+use tough::schema::{RoleType, Root};
 
 use super::{UpdateRepository, shown};
 
@@ -19,6 +20,29 @@ pub struct TrustedRole {
     pub keyids: Vec<String>,
     /// From then on it is refused.
     pub expires: DateTime<Utc>,
+}
+
+impl TrustedRole {
+    /// A file of the role `kind`, whose keys `root` names.
+    pub(super) fn new(
+        root: &Root,
+        role: &'static str,
+        kind: RoleType,
+        version: u64,
+        expires: JiffTimestamp,
+    ) -> Self {
+        let keys = root.roles.get(&kind);
+        Self {
+            role,
+            version,
+            threshold: keys.map_or(0, |keys| keys.threshold.get()),
+            keyids: keys.map_or_else(Vec::new, |keys| {
+                keys.keyids.iter().map(hex::encode).collect()
+            }),
+            expires: DateTime::from_timestamp_secs(expires.as_second())
+                .unwrap_or(DateTime::<Utc>::MAX_UTC),
+        }
+    }
 }
 
 impl UpdateRepository {
@@ -51,17 +75,7 @@ impl UpdateRepository {
         ]
         .into_iter()
         .map(|(role, kind, version, expires)| {
-            let keys = root.roles.get(&kind);
-            TrustedRole {
-                role,
-                version: version.get(),
-                threshold: keys.map_or(0, |keys| keys.threshold.get()),
-                keyids: keys.map_or_else(Vec::new, |keys| {
-                    keys.keyids.iter().map(hex::encode).collect()
-                }),
-                expires: DateTime::from_timestamp_secs(expires.as_second())
-                    .unwrap_or(DateTime::<Utc>::MAX_UTC),
-            }
+            TrustedRole::new(root, role, kind, version.get(), expires)
         })
         .collect()
     }

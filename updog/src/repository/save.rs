@@ -221,7 +221,8 @@ pub(super) fn check_room(folder: &Path, needed: u64) -> Result<(), SaveError> {
     Ok(())
 }
 
-fn free_bytes(folder: &Path) -> Option<u64> {
+/// Bytes that the file system of `folder` has left for programs; `None` where it does not say.
+pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(folder).ok()?;
     (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
 }

@@ -5,9 +5,13 @@ use std::io::{self, ErrorKind, Read};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
+use snafu::{OptionExt as _, ResultExt as _};
 use tokio::sync::mpsc;
 use tough::TargetName;
+use tough::schema::Targets;
 use update_metadata::Digest;
+
+use super::error::{NoTargetSnafu, RepositoryError, TargetDigestSnafu, TargetNameSnafu};
 
 /// What the signed metadata say of a target.
 #[derive(Debug, Clone)]
@@ -20,6 +24,26 @@ pub struct SignedTarget {
 }
 
 impl SignedTarget {
+    /// What `targets` sign under `name`.
+    ///
+    /// # Errors
+    /// [`RepositoryError::NoTarget`] when they list none of that name.
+    pub(super) fn find(targets: &Targets, name: &str) -> Result<Self, RepositoryError> {
+        let tough_name = TargetName::new(name).context(TargetNameSnafu { name })?;
+        let target = targets
+            .find_target(&tough_name, false)
+            .ok()
+            .context(NoTargetSnafu { name })?;
+        let sha256 = <[u8; 32]>::try_from(target.hashes.sha256.as_ref())
+            .ok()
+            .context(TargetDigestSnafu { name })?;
+        Ok(Self {
+            tough_name,
+            length: target.length,
+            sha256: Digest::from(sha256),
+        })
+    }
+
     /// The name under which the target is signed.
     pub fn name(&self) -> &str {
         self.tough_name.raw()

@@ -74,6 +74,8 @@ pub struct TrustedRoot {
 #[derive(Debug)]
 pub struct TrustStore {
     dir: PathBuf,
+    /// The folder of the chain of roots.
+    roots: PathBuf,
 }
 
 impl TrustStore {
@@ -83,12 +85,24 @@ impl TrustStore {
     /// [`TrustError::MakeFolder`].
     pub fn open(dir: &Path) -> Result<Self, TrustError> {
         let roots = dir.join("roots");
-        fs::create_dir_all(&roots).context(MakeFolderSnafu {
-            path: roots.clone(),
-        })?;
-        Ok(Self {
+        fs::create_dir_all(&roots).context(MakeFolderSnafu { path: roots })?;
+        Ok(Self::at(dir))
+    }
+
+    /// The same for whoever only reads: nothing is made, and a missing folder is an empty one.
+    pub fn at(dir: &Path) -> Self {
+        Self {
             dir: dir.to_owned(),
-        })
+            roots: dir.join("roots"),
+        }
+    }
+
+    /// The same for a repository of files, where the roots lie beside the rest.
+    pub(super) fn with_roots_in(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            roots: dir.to_owned(),
+        }
     }
 
     /// The newest kept root that a chain of signatures leads to from the root at `shipped`.
@@ -217,7 +231,7 @@ impl TrustStore {
             .and_then(wait_for_lock)
             .context(LockSnafu { path })?;
         durable::remove_strays(&self.dir);
-        durable::remove_strays(&self.dir.join("roots"));
+        durable::remove_strays(&self.roots);
         Ok(TrustWriter {
             store: self,
             _lock: lock,
@@ -225,7 +239,7 @@ impl TrustStore {
     }
 
     fn root_path(&self, version: u64) -> PathBuf {
-        self.dir.join("roots").join(format!("{version}.root.json"))
+        self.roots.join(format!("{version}.root.json"))
     }
 }
 

@@ -6,18 +6,15 @@
 //!
 //! Versions of timestamp, snapshot and targets count under the timestamp and snapshot keys that
 //! they were seen under: once a root names other keys they are forgotten, since whoever had the old
-//! ones may have signed versions too high to be reached again (TUF specification 5.3.11). They also
-//! count for one address only: what an operator points this host to may begin lower. The root's
-//! version is never forgotten for the same repository.
+//! ones may have signed versions too high to be reached again (TUF specification 5.3.11). The root's
+//! version is never forgotten for the same repository. Which mirror it came from makes no
+//! difference.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tough::schema::{RoleType, Root};
-use url::Url;
-
-use super::error::shown;
 
 /// The version of the file's form. A newer engine's file is neither read nor replaced.
 const SCHEMA: u32 = 1;
@@ -34,8 +31,6 @@ pub(super) struct Versions {
     /// The ids of the root keys of every root that led to it, which tell this repository from
     /// another.
     root_keys: BTreeSet<String>,
-    /// Where the repository is, without secrets.
-    url: String,
     /// The variant and architecture that the signed targets are for, where they say so.
     pub(super) place: Option<String>,
     /// The ids of its timestamp and snapshot keys.
@@ -80,23 +75,23 @@ impl SeenVersions {
         *self != Self::Newer
     }
 
-    /// What is known under `root` at `url`, as far as it binds.
-    pub(super) fn under(&self, root: &Root, url: &Url) -> Versions {
+    /// What is known under `root`, as far as it binds.
+    pub(super) fn under(&self, root: &Root) -> Versions {
         match self {
-            Self::Known(seen) if seen.binds(root, url) => seen.clone(),
+            Self::Known(seen) if seen.binds(root) => seen.clone(),
             Self::Known(seen) => Versions {
                 root: seen.root.max(root.version.get()),
                 root_keys: seen.root_keys.clone(),
-                ..Versions::of_root(root, url)
+                ..Versions::of_root(root)
             },
-            Self::None | Self::Newer => Versions::of_root(root, url),
+            Self::None | Self::Newer => Versions::of_root(root),
         }
     }
 
     /// What is to be written before the newest root of `chain`, oldest first, is kept; `None` where
     /// the file is to stay as it is. `is_same` says whether it is about the same repository.
-    pub(super) fn with_roots(&self, chain: &[&Root], url: &Url, is_same: bool) -> Option<Versions> {
-        let mut new = Versions::of_root(chain.last()?, url);
+    pub(super) fn with_roots(&self, chain: &[&Root], is_same: bool) -> Option<Versions> {
+        let mut new = Versions::of_root(chain.last()?);
         for root in chain {
             new.root_keys.extend(key_ids(root, &[RoleType::Root]));
         }
@@ -121,12 +116,11 @@ impl SeenVersions {
 
 impl Versions {
     /// What is known when `root` is all that is known.
-    pub(super) fn of_root(root: &Root, url: &Url) -> Self {
+    pub(super) fn of_root(root: &Root) -> Self {
         Self {
             schema: SCHEMA,
             root: root.version.get(),
             root_keys: key_ids(root, &[RoleType::Root]),
-            url: shown(url),
             place: None,
             keys: online_keys(root),
             timestamp: 0,
@@ -161,10 +155,9 @@ impl Versions {
         is_new
     }
 
-    /// Whether the versions of timestamp, snapshot and targets count under `root` for the
-    /// repository at `url`.
-    pub(super) fn binds(&self, root: &Root, url: &Url) -> bool {
-        self.keys == online_keys(root) && self.url == shown(url)
+    /// Whether the versions of timestamp, snapshot and targets count under `root`.
+    pub(super) fn binds(&self, root: &Root) -> bool {
+        self.keys == online_keys(root)
     }
 
     /// Whether `root` belongs to the repository of which this tells. Another one shares no root
@@ -231,16 +224,12 @@ mod tests {
         .unwrap()
     }
 
-    fn url() -> Url {
-        "https://updates.example/demo/x86_64/".parse().unwrap()
-    }
-
     fn seen(root: &Root) -> Versions {
         Versions {
             timestamp: 7,
             snapshot: 6,
             targets: 5,
-            ..Versions::of_root(root, &url())
+            ..Versions::of_root(root)
         }
     }
 
@@ -257,16 +246,12 @@ mod tests {
             // The two keys changed their places.
             (root(4, "a", "s", "t"), false),
         ] {
-            assert_eq!(seen.binds(&new, &url()), binds, "{new:?}");
+            assert_eq!(seen.binds(&new), binds, "{new:?}");
             assert_eq!(rotates(&old, &new), !binds, "{new:?}");
-            let under = SeenVersions::Known(seen.clone()).under(&new, &url());
+            let under = SeenVersions::Known(seen.clone()).under(&new);
             assert_eq!(under.get(RoleType::Timestamp), if binds { 7 } else { 0 });
             assert_eq!(under.get(RoleType::Root), if binds { 3 } else { 4 });
         }
-        let elsewhere = "https://staging.example/demo/x86_64/".parse().unwrap();
-        assert!(!seen.binds(&old, &elsewhere));
-        let under = SeenVersions::Known(seen).under(&old, &elsewhere);
-        assert_eq!((under.root, under.timestamp), (3, 0));
     }
 
     #[test]
@@ -277,9 +262,9 @@ mod tests {
             root(3, "c", "t", "s"),
         );
         let known = SeenVersions::None;
-        let known = known.with_roots(&[&first, &second], &url(), false).unwrap();
+        let known = known.with_roots(&[&first, &second], false).unwrap();
         let known = SeenVersions::Known(known);
-        let known = known.with_roots(&[&second, &third], &url(), true).unwrap();
+        let known = known.with_roots(&[&second, &third], true).unwrap();
         for root in [&first, &second, &third] {
             assert!(known.is_of_repository(root));
         }
@@ -291,26 +276,20 @@ mod tests {
         let old = root(3, "a", "t", "s");
         let known = SeenVersions::Known(seen(&old));
         let noted = known
-            .with_roots(&[&old, &root(4, "b", "u", "s")], &url(), true)
+            .with_roots(&[&old, &root(4, "b", "u", "s")], true)
             .unwrap();
         assert_eq!((noted.get(RoleType::Root), noted.timestamp), (4, 7));
-        assert!(noted.binds(&old, &url()));
+        assert!(noted.binds(&old));
         // A faster run noted a newer one.
-        assert_eq!(
-            known.with_roots(&[&root(2, "a", "t", "s")], &url(), true),
-            None
-        );
+        assert_eq!(known.with_roots(&[&root(2, "a", "t", "s")], true), None);
         // Another repository begins at its own version.
         let other = root(1, "z", "y", "x");
         assert!(!seen(&old).is_of_repository(&other));
         assert_eq!(
-            known.with_roots(&[&other], &url(), false),
-            Some(Versions::of_root(&other, &url()))
+            known.with_roots(&[&other], false),
+            Some(Versions::of_root(&other))
         );
-        assert_eq!(
-            SeenVersions::Newer.with_roots(&[&other], &url(), false),
-            None
-        );
+        assert_eq!(SeenVersions::Newer.with_roots(&[&other], false), None);
     }
 
     #[test]

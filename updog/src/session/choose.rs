@@ -36,14 +36,15 @@ pub struct Offer {
     pub host: Host,
     /// The decision, with the explanation of every gate.
     pub selection: Selection,
-    waves: WaveCheck,
+    /// What the decision was made by, besides the manifest and the host.
+    pub policy: UpdatePolicy,
     now: DateTime<Utc>,
 }
 
 impl Offer {
     /// What `check-update --all` lists: see [`update_metadata::candidates`].
     pub fn candidates(&self) -> Vec<&Update> {
-        candidates(&self.manifest, &self.host, self.waves, self.now)
+        candidates(&self.manifest, &self.host, self.policy.waves, self.now)
     }
 }
 
@@ -81,11 +82,10 @@ pub fn choose_for(
     env.observer.observe(&Event::Step(Step::Refresh));
     let repository = UpdateRepository::refresh(settings, env.now).context(RepositorySnafu)?;
     let manifest = repository.manifest().context(RepositorySnafu)?;
-    let waves = env.waves(choice.waves);
     let policy = UpdatePolicy {
         lock: env.config.version_lock.clone(),
         forced: choice.forced.clone(),
-        waves,
+        waves: env.waves(choice.waves),
         held: held(&repository, &manifest, history),
     };
     let selection = select(&manifest, &host, &policy, env.now);
@@ -94,7 +94,7 @@ pub fn choose_for(
         manifest,
         host,
         selection,
-        waves,
+        policy,
         now: env.now,
     })
 }

@@ -190,6 +190,13 @@ impl History {
         self.attempts.last()
     }
 
+    /// Whether the other set boots next because of a rollback.
+    pub fn is_rolling_back(&self) -> bool {
+        self.last().is_some_and(|last| {
+            last.kind == AttemptKind::Rollback && last.result == AttemptResult::Ready
+        })
+    }
+
     /// What is held back, oldest first.
     pub fn holds(&self) -> &[Hold] {
         &self.holds

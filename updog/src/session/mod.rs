@@ -16,14 +16,18 @@
 
 mod activate;
 mod choose;
+mod explain;
 pub mod history;
 mod holds;
 mod inactive_set;
 pub mod machine;
 mod mirror;
+mod plan;
 mod prepare;
 pub mod record;
 mod rollback;
+mod standing;
+pub mod status;
 mod update_session;
 mod verify;
 
@@ -34,11 +38,14 @@ use snafu::{ResultExt, Snafu};
 
 pub use self::activate::{apply, reboot, revert};
 pub use self::choose::{Choice, Offer, choose, choose_for};
+pub use self::explain::{Explained, explain};
 pub use self::holds::{history, release_hold};
 pub use self::mirror::{MirrorOutcome, Mirrored, OtherHost, mirror};
+pub use self::plan::{Obstacle, PlannedImage, PlannedUpdate, UpdatePlan, plan_update};
 pub use self::prepare::{Outcome, prepare, update};
 use self::record::RecordError;
 pub use self::rollback::{RolledBack, rollback};
+pub use self::status::status;
 pub use self::verify::{Verification, WhichSet, verify};
 use crate::env::HostError;
 use crate::exit::Exit;

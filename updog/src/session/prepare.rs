@@ -18,7 +18,7 @@ use super::{
 use crate::env::Env;
 use crate::event::{Event, Step};
 use crate::image::verity::Geometry;
-use crate::repository::cache::{self, CacheFolders, StagedCache};
+use crate::repository::cache::{self, StagedCache};
 
 /// What came of it.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ fn carry_out(
     check_sizes(&update, &session.store)?;
 
     // A forced version is written whatever is there.
-    let is_there = choice.forced.is_none() && holds(session, &update);
+    let is_there = choice.forced.is_none() && holds(env, &session.store, &update);
     if is_there {
         let mut steps = session.plan(command, machine::Offer::Written)?;
         if keep_written(session, &mut steps, &offer, &update)? {
@@ -137,10 +137,9 @@ fn keep_written(
 }
 
 /// Whether the inactive set is valid and should hold what would be written, byte for byte.
-fn holds(session: &UpdateSession<'_>, update: &Update) -> bool {
-    let slot = session.store.inactive();
-    let is_valid = session
-        .store
+pub(super) fn holds(env: &Env, store: &SlotStore, update: &Update) -> bool {
+    let slot = store.inactive();
+    let is_valid = store
         .state()
         .get(slot)
         .is_some_and(|bits| bits.tries_left() > 0);
@@ -150,7 +149,7 @@ fn holds(session: &UpdateSession<'_>, update: &Update) -> bool {
     let (Some(verity), Some(images)) = (&update.verity, &update.raw_images) else {
         return false;
     };
-    let Some(facts) = readable_facts(session.env, &session.store, slot) else {
+    let Some(facts) = readable_facts(env, store, slot) else {
         return false;
     };
     facts.verity == *verity
@@ -232,7 +231,7 @@ fn clear_again(store: &mut SlotStore) {
 }
 
 /// All three images are listed in the signed metadata.
-fn look_up(offer: &Offer, update: &Update) -> Result<ImageTargets, SessionError> {
+pub(super) fn look_up(offer: &Offer, update: &Update) -> Result<ImageTargets, SessionError> {
     let target = |kind| {
         offer
             .repository
@@ -248,7 +247,7 @@ fn look_up(offer: &Offer, update: &Update) -> Result<ImageTargets, SessionError>
 
 /// Where the manifest states them: every image fits its partition, and root and hash image fit
 /// each other.
-fn check_sizes(update: &Update, store: &SlotStore) -> Result<(), SessionError> {
+pub(super) fn check_sizes(update: &Update, store: &SlotStore) -> Result<(), SessionError> {
     let version = &update.version;
     let inactive = store.inactive();
     if let Some(images) = &update.raw_images {
@@ -306,6 +305,19 @@ fn stage_migrations(
     update: &Update,
 ) -> Result<StagedCache, SessionError> {
     env.observer.observe(&Event::Step(Step::CacheMigrations));
+    let names = migration_targets(offer, update)?;
+    let root = &env.config.trusted_root;
+    let staged =
+        cache::stage(&offer.repository, &names, env.cache_folders(), root).context(CacheSnafu)?;
+    offer.repository.add_query("migrations", &names.join(","));
+    Ok(staged)
+}
+
+/// The targets that the migrator needs for the hop, the manifest last.
+pub(super) fn migration_targets(
+    offer: &Offer,
+    update: &Update,
+) -> Result<Vec<String>, SessionError> {
     // The path is the same set of migrations in both directions, so that a fallback finds its own.
     let path = offer
         .manifest
@@ -314,12 +326,5 @@ fn stage_migrations(
         .context(MigrationSnafu)?;
     let mut names = path.targets;
     names.push(MANIFEST_TARGET.to_owned());
-    let folders = CacheFolders {
-        metadata: &env.config.metadata_cache,
-        targets: &env.config.migrations_dir,
-    };
-    let staged = cache::stage(&offer.repository, &names, folders, &env.config.trusted_root)
-        .context(CacheSnafu)?;
-    offer.repository.add_query("migrations", &names.join(","));
-    Ok(staged)
+    Ok(names)
 }

@@ -7,7 +7,7 @@ use semver::Version;
 use signpost::{BootAttributes, Slot, SlotStore};
 use snafu::{ResultExt, ensure};
 
-use super::history::{AttemptKind, AttemptResult, Looks, Release};
+use super::history::{History, Looks, Release};
 use super::machine::{self, Effect, Facts, Offer, Refusal, State};
 use super::record::Record;
 use super::verify::known_facts;
@@ -72,22 +72,7 @@ impl<'a> UpdateSession<'a> {
 
     /// What the machine plans from.
     pub(super) fn facts(&self, offer: Offer) -> Facts {
-        let bits = self.store.state();
-        let (active, inactive) = (bits.active(), bits.inactive());
-        let recorded = readable_facts(self.env, &self.store, inactive);
-        let boot_id = &self.env.boot_id;
-        let last = self.record.history.last();
-        Facts {
-            state: State::of(&bits),
-            running_boots_next: bits.next() == Some(active),
-            other_was_good: bits.get(inactive).is_some_and(BootAttributes::successful),
-            is_rolling_back: last.is_some_and(|last| {
-                last.kind == AttemptKind::Rollback && last.result == AttemptResult::Ready
-            }),
-            other_is_verified: recorded
-                .is_some_and(|facts| !boot_id.is_empty() && facts.verified.boot_id == *boot_id),
-            offer,
-        }
+        facts(self.env, &self.store, &self.record.history, offer)
     }
 
     /// The plan of `command` from here on.
@@ -147,6 +132,21 @@ impl Steps<'_> {
     /// Whether there is nothing to do.
     pub(super) fn is_done(&self) -> bool {
         self.left.is_empty()
+    }
+}
+
+/// What the machine plans from, also for whoever only looks.
+pub(super) fn facts(env: &Env, store: &SlotStore, history: &History, offer: Offer) -> Facts {
+    let bits = store.state();
+    let (active, inactive) = (bits.active(), bits.inactive());
+    let recorded = readable_facts(env, store, inactive);
+    Facts {
+        state: State::of(&bits),
+        running_boots_next: bits.next() == Some(active),
+        other_was_good: bits.get(inactive).is_some_and(BootAttributes::successful),
+        is_rolling_back: history.is_rolling_back(),
+        other_is_verified: recorded.is_some_and(|facts| facts.verified.is_in(&env.boot_id)),
+        offer,
     }
 }
 

@@ -73,6 +73,13 @@ pub struct Verified {
     pub boot_id: String,
 }
 
+impl Verified {
+    /// Whether that was in the boot with this id; an empty one is no boot.
+    pub fn is_in(&self, boot_id: &str) -> bool {
+        !boot_id.is_empty() && self.boot_id == boot_id
+    }
+}
+
 impl SetFacts {
     /// Facts in the present form.
     pub fn new(
