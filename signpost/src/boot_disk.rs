@@ -11,7 +11,7 @@ use snafu::{ResultExt, Snafu, ensure};
 use crate::attributes::{BootAttributes, PrivateAttributes};
 use crate::bootloader::{self, Pick};
 use crate::device::{self, Access, BlockDevice, FileDevice};
-use crate::discover::{self, DiskChoice, System};
+use crate::discover::{self, DiskChoice, Naming, System};
 use crate::gpt::MbrFault;
 use crate::layout::{self, Entry, Layout};
 use crate::slot::{PerSlot, Sets, Slot};
@@ -94,6 +94,21 @@ impl Error {
             Self::LayoutChanged { .. } => Some("nothing was written; run the command again"),
             Self::Lock { .. } => Some("nothing was written; wait for the other program to end"),
             Self::Unlock { .. } => None,
+        }
+    }
+
+    /// As [`crate::store::Error::naming`].
+    pub(crate) const fn naming(&self) -> Option<Naming> {
+        match self {
+            Self::Discover { source } => source.naming(),
+            Self::OtherDevice { .. }
+            | Self::Open {
+                source: device::Error::NotADisk { .. },
+            }
+            | Self::Table {
+                source: table::Error::NoTable { .. },
+            } => Some(Naming::Disk),
+            _ => None,
         }
     }
 

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use snafu::{OptionExt, ResultExt, ensure};
 
-pub use self::error::Error;
+pub use self::error::{Error, Naming};
 
 use self::error::{
     ContentSnafu, InBothSetsSnafu, InNoSetSnafu, NoBlockDeviceSnafu, NoDeviceSnafu, NoSysfsSnafu,

@@ -34,7 +34,7 @@ use crate::window::Window;
 pub use self::error::Error;
 pub use self::inactive::InactivePartition;
 pub use crate::boot_disk::SpendTry;
-pub use crate::discover::{ActiveChoice, DiskChoice};
+pub use crate::discover::{ActiveChoice, DiskChoice, Naming};
 
 /// What a command did.
 #[derive(Clone, Debug, PartialEq, Eq)]

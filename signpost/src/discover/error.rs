@@ -95,6 +95,19 @@ pub enum Error {
     },
 }
 
+/// What of the disk and its sets has to be named for a command to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// The disk.
+    Disk,
+    /// The disk, and which of its sets runs.
+    DiskAndSet,
+    /// Which set runs.
+    Set,
+    /// No set: what runs is known.
+    NoSet,
+}
+
 impl Error {
     /// What the operator can do about it.
     pub const fn advice(&self) -> &'static str {
@@ -111,6 +124,14 @@ impl Error {
                 "name the disk with `--disk PATH` and the running set with `--active A` or \
                  `--active B`"
             }
+        }
+    }
+
+    /// As [`crate::store::Error::naming`].
+    pub(crate) const fn naming(&self) -> Option<Naming> {
+        match self {
+            Self::NoSysfs { .. } | Self::InBothSets { .. } => None,
+            _ => Some(Naming::DiskAndSet),
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use snafu::Snafu;
 
 use crate::attributes::BootAttributes;
+use crate::discover::Naming;
 use crate::slot::{Partition, PartitionKind, Slot};
 use crate::state::Refusal;
 use crate::table::Damage;
@@ -153,6 +154,18 @@ impl Error {
             }
             Self::Partition { source, .. } => source.advice(),
             Self::ReadOnly { .. } | Self::OtherNode { .. } | Self::Outside { .. } => None,
+        }
+    }
+
+    /// What has to be named, or not, where that is all that can be done about it. [`Self::advice`] says
+    /// it in the options of `signpost`; a program that is told in another way has its own words.
+    pub const fn naming(&self) -> Option<Naming> {
+        match self {
+            Self::Disk { source } => source.naming(),
+            Self::Discover { source, .. } => source.naming(),
+            Self::ActiveUnknown { .. } | Self::NoSuchSet { .. } => Some(Naming::Set),
+            Self::ActiveContradicted { .. } => Some(Naming::NoSet),
+            _ => None,
         }
     }
 

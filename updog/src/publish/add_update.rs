@@ -9,6 +9,7 @@ use serde::Serialize;
 use update_metadata::{Images, NewUpdate};
 
 use super::manifest_file::{self, ManifestFileError};
+use super::word::ARCHES;
 
 /// Which update, and the target names of its images.
 #[derive(Debug, Clone, Args)]
@@ -52,6 +53,19 @@ pub struct AddUpdateOutcome {
     pub version: Version,
     /// The ceiling of every update of this variant and architecture.
     pub max_version: Version,
+}
+
+impl AddUpdateOutcome {
+    /// What to tell of an update that no host will find.
+    pub fn warning(&self) -> Option<String> {
+        let arch = &self.arch;
+        (!ARCHES.contains(&arch.as_str())).then(|| {
+            format!(
+                "warning: no host is {arch}: manifests name the architectures {}",
+                ARCHES.join(" and ")
+            )
+        })
+    }
 }
 
 /// Adds the update, without waves, and sets the ceiling of its variant and architecture.

@@ -303,7 +303,7 @@ fn dispatch(verb: &Verb, now: DateTime<Utc>, observer: Observer<'_>) -> Result<T
             publish_staged::run(args, now),
             publish_staged::Error::is_refusal,
         ),
-        Verb::Refresh(args) => done(refresh::run(args, now), refresh::Error::is_refusal),
+        Verb::Refresh(args) => refreshed(refresh::run(args, now)),
         Verb::Inspect(args) => done(inspect::run(args, now), inspect::Error::is_refusal),
         Verb::Verity(args) => done(verity::run(args, observer), verity::Error::is_refusal),
         Verb::Release(args) => released(release::run(args, now, observer)),
@@ -311,7 +311,7 @@ fn dispatch(verb: &Verb, now: DateTime<Utc>, observer: Observer<'_>) -> Result<T
         Verb::Disk(args) => done(disk::run(args, observer), disk::Error::is_refusal),
         Verb::Init(args) => done(init::run(args), ManifestFileError::is_refusal),
         Verb::Validate(args) => done(validate::run(args), ManifestFileError::is_refusal),
-        Verb::AddUpdate(args) => done(add_update::run(args), ManifestFileError::is_refusal),
+        Verb::AddUpdate(args) => added(add_update::run(args)),
         Verb::RemoveUpdate(args) => done(remove_update::run(args), ManifestFileError::is_refusal),
         Verb::SetWaves(args) => done(set_waves::run(args, now), set_waves::Error::is_refusal),
         Verb::SetMaxVersion(args) => {
@@ -385,6 +385,27 @@ fn released(result: Result<release::ReleaseOutcome, release::Error>) -> Result<T
         Ok(told) => Ok(Told { talk, ..told }),
         Err(failure) => Err(Failure { talk, ..failure }),
     }
+}
+
+/// A refresh tells of the folders that it could not do, after all others were done.
+fn refreshed(result: Result<refresh::RefreshOutcome, refresh::Error>) -> Result<Told, Failure> {
+    let ended = result.as_ref().ok().map(|done| (done.exit(), done.lines()));
+    let told = done(result, refresh::Error::is_refusal)?;
+    let (exit, talk) = ended.unwrap_or((Exit::Done, Vec::new()));
+    Ok(Told { exit, talk, ..told })
+}
+
+/// An update is added under any architecture, as Bottlerocket's tool does; which hosts have is told.
+fn added(result: Result<add_update::AddUpdateOutcome, ManifestFileError>) -> Result<Told, Failure> {
+    let warning = result
+        .as_ref()
+        .ok()
+        .and_then(add_update::AddUpdateOutcome::warning);
+    let told = done(result, ManifestFileError::is_refusal)?;
+    Ok(Told {
+        talk: warning.into_iter().collect(),
+        ..told
+    })
 }
 
 fn linted(result: Result<lint::LintOutcome, lint::Error>) -> Result<Told, Failure> {

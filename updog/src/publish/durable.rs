@@ -4,9 +4,9 @@
 //! name by a rename; then the folder is synced. A crash before the rename leaves a temporary file
 //! whose name starts with [`TEMP_PREFIX`] and nothing else.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use snafu::{IntoError as _, OptionExt, ResultExt, Snafu, ensure};
@@ -71,10 +71,17 @@ pub struct NewFile {
 impl NewFile {
     /// Starts an empty file that can become `destination`, whose folder must exist.
     pub fn beside(destination: &Path) -> Result<Self, DurableError> {
+        // Opened here, since the error of `tempfile_in` names the temporary file, which is nobody's.
         let temp = tempfile::Builder::new()
             .prefix(TEMP_PREFIX)
-            .permissions(Permissions::from_mode(PUBLIC_MODE))
-            .tempfile_in(folder_of(destination))
+            .make_in(folder_of(destination), |path| {
+                OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .create_new(true)
+                    .mode(PUBLIC_MODE)
+                    .open(path)
+            })
             .context(CreateTempSnafu { path: destination })?;
         Ok(Self {
             temp,
@@ -193,6 +200,7 @@ pub fn create_dir_whole<E: From<DurableError>>(
         .prefix(TEMP_PREFIX)
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(parent)
+        .map_err(without_path)
         .context(CreateDirSnafu { path: dir })?;
     let staged = staging.path().join("new");
     DirBuilder::new()
@@ -217,6 +225,15 @@ pub fn refuse_occupied(path: &Path) -> Result<(), DurableError> {
     ensure!(empty, NotEmptySnafu { path });
     path.file_name().context(NoNameSnafu { path })?;
     Ok(())
+}
+
+/// An error of `tempfile` without the path of the temporary folder, which is nobody's.
+fn without_path(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    match text.split_once(" at path \"") {
+        Some((text, _)) => io::Error::new(error.kind(), text.to_owned()),
+        None => error,
+    }
 }
 
 /// The errors of renaming a folder over something that is not an empty folder.

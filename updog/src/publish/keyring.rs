@@ -39,7 +39,10 @@ pub enum KeyringError {
     #[snafu(transparent)]
     File { source: KeyFileError },
     /// No file for a role.
-    #[snafu(display("no {role}*.{EXTENSION} in {}; make keys with `updata keys new`", dir.display()))]
+    #[snafu(display(
+        "no {role}*.{EXTENSION} in {}; give the folder that has one, or --key {role}=FILE",
+        dir.display()
+    ))]
     NoKey { role: RoleType, dir: PathBuf },
     /// No key for a role, and no folder was given.
     #[snafu(display("no {role} key was given; give --keys DIR or --key {role}=FILE"))]
@@ -49,6 +52,13 @@ pub enum KeyringError {
         "--key {role}={} is not needed: this verb does not sign the {role} role", path.display()
     ))]
     NotNeeded { role: RoleType, path: PathBuf },
+}
+
+impl KeyringError {
+    /// Whether a rule forbade it, rather than the machine failing: each role has to be signed.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::NoKey { .. } | Self::NoKeyGiven { .. })
+    }
 }
 
 /// Where the keys are. Both options may be given, and add up.
@@ -375,7 +385,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "no root*.key in {}; make keys with `updata keys new`",
+                "no root*.key in {}; give the folder that has one, or --key root=FILE",
                 dir.path().display()
             )
         );

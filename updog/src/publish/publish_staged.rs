@@ -23,6 +23,7 @@ use super::release::lock::{LockError, PublisherLock};
 use super::release::metadata::{Expiries, MetadataError, SignedMetadata};
 use super::signatures::{self, SignedBytes};
 use super::stage::{Stage, StageError};
+use super::standing::{Leftovers, Standing, StandingError};
 use super::tuf::{self, RootFile, TufError};
 use super::word::TARGETS_FOLDER;
 
@@ -110,6 +111,9 @@ pub enum Error {
     /// The repository cannot be extended.
     #[snafu(transparent)]
     Published { source: PublishedError },
+    /// It is not known what is published.
+    #[snafu(transparent)]
+    Standing { source: StandingError },
     /// The keys cannot be used.
     #[snafu(transparent)]
     Keyring { source: KeyringError },
@@ -137,6 +141,9 @@ impl Error {
                 source: LockError::Held { .. },
             } => true,
             Self::Stage { source } => source.is_refusal(),
+            Self::Published { source } => source.is_refusal(),
+            Self::Standing { source } => source.is_refusal(),
+            Self::Keyring { source } => source.is_refusal(),
             _ => false,
         }
     }
@@ -177,7 +184,7 @@ pub fn run(args: &PublishArgs, now: DateTime<Utc>) -> Result<PublishOutcome, Err
         .repo
         .join(stage.about.variant.as_str())
         .join(stage.about.arch.as_str());
-    let published = load(&folder, &root)?;
+    let (published, leftovers) = load(&folder, &root, &stage)?;
     let mut outcome = PublishOutcome {
         metadata: folder.clone(),
         targets_version: stage.targets.role().version.get(),
@@ -213,6 +220,7 @@ pub fn run(args: &PublishArgs, now: DateTime<Utc>) -> Result<PublishOutcome, Err
     ensure_targets(&args.repo.join(TARGETS_FOLDER), &stage)?;
 
     let highest = published.as_ref().map(Published::highest_version);
+    let highest = highest.max(leftovers.highest);
     let (snapshot, timestamp) = sign_rest(stage.clone(), &keys, highest, now)?;
     refuse_overtaken(&stage, published.as_ref(), &snapshot, &timestamp, &folder)?;
     ensure_unexpired("the snapshot", snapshot.role().expires, now, SIGN_AGAIN)?;
@@ -223,6 +231,7 @@ pub fn run(args: &PublishArgs, now: DateTime<Utc>) -> Result<PublishOutcome, Err
         &snapshot,
         &timestamp,
     ))??;
+    leftovers.remove()?;
     signed.write(&folder)?;
     outcome.expires = Some(Expiries {
         targets: tuf::from_jiff(stage.targets.role().expires),
@@ -235,12 +244,31 @@ pub fn run(args: &PublishArgs, now: DateTime<Utc>) -> Result<PublishOutcome, Err
 const SIGN_AGAIN: &str =
     "remove snapshot.json and timestamp.json from the prepared folder and sign them again";
 
-/// What is published, if anything, under this very root role.
-fn load(folder: &Path, root: &RootFile) -> Result<Option<Published>, Error> {
-    if !folder.exists() || published::newest_root(folder)?.is_none() {
-        return Ok(None);
+/// What is published, if anything, under this very root role; or what an earlier run left that did
+/// not get to its end.
+fn load(
+    folder: &Path,
+    root: &RootFile,
+    stage: &Stage,
+) -> Result<(Option<Published>, Leftovers), Error> {
+    let targets = &stage.targets.role().targets;
+    let planned: Vec<String> = targets.keys().map(|name| name.raw().to_owned()).collect();
+    let leftovers = match Standing::of(folder, &planned)? {
+        Standing::Published => {
+            return Ok((Published::load_newest(folder, root)?, Leftovers::default()));
+        }
+        Standing::Nothing => Leftovers::default(),
+        Standing::Unfinished(leftovers) => leftovers,
+        Standing::Lost(files) => {
+            let folder = folder.to_path_buf();
+            return Err(StandingError::Lost { folder, files }.into());
+        }
+    };
+    // A root role is published before everything else, perhaps alone.
+    if folder.is_dir() && published::newest_root(folder)?.is_some() {
+        published::ensure_newest_root(folder, root)?;
     }
-    Ok(Published::load_newest(folder, root)?)
+    Ok((None, leftovers))
 }
 
 /// The snapshot and timestamp roles: those that signers completed, the others made and signed here.

@@ -17,6 +17,7 @@ use super::release::existing;
 use super::release::metadata::{SNAPSHOT, TARGETS, TIMESTAMP};
 use super::release::rehearsal;
 use super::signatures::SignedBytes;
+use super::standing::{self, Standing, StandingError};
 use super::tuf::{self, RootFile, TufError};
 use super::word::Word;
 
@@ -78,9 +79,23 @@ pub enum PublishedError {
     /// This is no repository of ours.
     #[snafu(display("{} has more than {MAX_FOLDERS} folders of metadata", repo.display()))]
     TooMany { repo: PathBuf },
+    /// It is not known what is published.
+    #[snafu(transparent)]
+    Standing { source: StandingError },
     /// The runtime did not start.
     #[snafu(transparent)]
     Tuf { source: TufError },
+}
+
+impl PublishedError {
+    /// Whether a rule forbade it, rather than the machine failing.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::OtherVersion { .. } | Self::OtherRoot { .. } => true,
+            Self::Standing { source } => source.is_refusal(),
+            _ => false,
+        }
+    }
 }
 
 /// The metadata that a folder's timestamp leads to, verified; their expiry is not judged.
@@ -96,12 +111,22 @@ pub struct Published {
 
 impl Published {
     /// Loads and verifies against `root` itself, whatever newer root role the folder has. `None`
-    /// without a `timestamp.json`: no client ever saw anything.
+    /// where nothing is published.
+    ///
+    /// # Errors
+    /// [`StandingError::Lost`] without a `timestamp.json` where there is something it could lead to:
+    /// a first release that did not finish has to be, before anything else is done.
     pub fn load(folder: &Path, root: &RootFile) -> Result<Option<Self>, PublishedError> {
-        let path = folder.join(TIMESTAMP);
-        if !path.exists() {
-            return Ok(None);
+        match Standing::of(folder, &[])? {
+            Standing::Published => {}
+            Standing::Nothing => return Ok(None),
+            Standing::Unfinished(left) => return Err(left.lost(folder).into()),
+            Standing::Lost(files) => {
+                let folder = folder.to_path_buf();
+                return Err(StandingError::Lost { folder, files }.into());
+            }
         }
+        let path = folder.join(TIMESTAMP);
         let timestamp: SignedBytes<Timestamp> = read(&path, MAX_SMALL_BYTES)?;
         let version = |role: Option<&tough::schema::Metafile>| {
             role.map_or(NonZeroU64::MIN, |meta| meta.version)
@@ -135,18 +160,7 @@ impl Published {
 
     /// As [`Published::load`], where `root` must be the folder's newest root role.
     pub fn load_newest(folder: &Path, root: &RootFile) -> Result<Option<Self>, PublishedError> {
-        let published = newest_root(folder)?.unwrap_or(0);
-        let given = root.root().version.get();
-        ensure!(
-            published == given,
-            OtherVersionSnafu {
-                folder,
-                root: &root.path,
-                published,
-                given
-            }
-        );
-        ensure_same_root(folder, root)?;
+        ensure_newest_root(folder, root)?;
         Self::load(folder, root)
     }
 
@@ -162,6 +176,22 @@ impl Published {
         .max()
         .unwrap_or(0)
     }
+}
+
+/// The newest root role of a folder must be `root`.
+pub fn ensure_newest_root(folder: &Path, root: &RootFile) -> Result<(), PublishedError> {
+    let published = newest_root(folder)?.unwrap_or(0);
+    let given = root.root().version.get();
+    ensure!(
+        published == given,
+        OtherVersionSnafu {
+            folder,
+            root: &root.path,
+            published,
+            given
+        }
+    );
+    ensure_same_root(folder, root)
 }
 
 /// The root role that a folder has under the name of `root` must be `root`.
@@ -193,15 +223,17 @@ pub fn root_versions(folder: &Path) -> Result<Vec<u64>, PublishedError> {
         .collect())
 }
 
-/// The metadata folders `VARIANT/ARCH` of a repository, sorted: those with a root role in them.
+/// The metadata folders `VARIANT/ARCH` of a repository, sorted: those with metadata in them, and those
+/// that cannot be listed, which is for whoever works on them to find and tell.
 ///
 /// # Errors
-/// Those of listing; [`PublishedError::TooMany`].
+/// Those of listing the repository itself; [`PublishedError::TooMany`].
 pub fn folders(repo: &Path) -> Result<Vec<PathBuf>, PublishedError> {
     let mut found = Vec::new();
     for variant in sub_folders(repo)? {
-        for folder in sub_folders(&variant)? {
-            if newest_root(&folder)?.is_some() {
+        let folders = sub_folders(&variant).unwrap_or_else(|_| vec![variant]);
+        for folder in folders {
+            if is_metadata_folder(&folder).unwrap_or(true) {
                 ensure!(found.len() < MAX_FOLDERS, TooManySnafu { repo });
                 found.push(folder);
             }
@@ -211,6 +243,24 @@ pub fn folders(repo: &Path) -> Result<Vec<PathBuf>, PublishedError> {
     Ok(found)
 }
 
+/// Whether a folder has metadata in it.
+pub fn is_metadata_folder(folder: &Path) -> Result<bool, PublishedError> {
+    Ok(names(folder)?
+        .iter()
+        .any(|name| standing::is_metadata(name)))
+}
+
+/// The highest N of the files `N.ROLE.json` in a folder, with the name of that file.
+pub fn newest(folder: &Path, role: &str) -> Result<Option<String>, PublishedError> {
+    let end = format!(".{role}");
+    let version = |name: &String| name.strip_suffix(&end)?.parse::<u64>().ok();
+    let names = names(folder)?;
+    let versioned = names
+        .into_iter()
+        .filter_map(|name| Some((version(&name)?, name)));
+    Ok(versioned.max().map(|(_, name)| name))
+}
+
 /// The folders in a folder whose names can be those of variants and architectures.
 fn sub_folders(folder: &Path) -> Result<Vec<PathBuf>, PublishedError> {
     let names = names(folder)?;
@@ -218,7 +268,11 @@ fn sub_folders(folder: &Path) -> Result<Vec<PathBuf>, PublishedError> {
         .iter()
         .filter(|name| name.parse::<Word>().is_ok())
         .map(|name| folder.join(name))
-        .filter(|path| path.is_dir())
+        // What cannot be looked at now may be one.
+        .filter(|path| match fs::metadata(path) {
+            Ok(metadata) => metadata.is_dir(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        })
         .collect())
 }
 

@@ -1,12 +1,12 @@
 //! `updata refresh`: new expiries for what is published, with the snapshot and timestamp keys alone.
 //!
 //! Made for a daily job: one command for one variant and architecture, or for all of a repository.
-//! All folders are verified and signed before the first file is written, so a folder that somebody
-//! changed stops the whole run, with nothing changed. Each folder is written with `timestamp.json`
-//! last, as `updata release` does.
+//! Every folder is refreshed that can be, each verified first and written with `timestamp.json` last,
+//! as `updata release` does. A folder that cannot be is left as it was and told of at the end: its
+//! hosts are no better off if the others run out of time as well.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{ArgGroup, Args};
@@ -24,6 +24,7 @@ use super::release::metadata::{
 };
 use super::tuf::{self, RootFile, TufError};
 use super::word::Word;
+use crate::exit::{self, Exit};
 
 /// What is refreshed, signed with what.
 #[derive(Debug, Clone, Args)]
@@ -130,22 +131,28 @@ pub enum Error {
 impl Error {
     /// Whether a rule forbade it, rather than the machine failing.
     pub fn is_refusal(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::RootExpired { .. }
-                | Self::TargetsExpired { .. }
-                | Self::Lock {
-                    source: LockError::Held { .. },
-                }
-        )
+            | Self::TargetsExpired { .. }
+            | Self::TooFewKeys { .. }
+            | Self::Lock {
+                source: LockError::Held { .. },
+            } => true,
+            Self::Published { source } => source.is_refusal(),
+            Self::Keyring { source } => source.is_refusal(),
+            _ => false,
+        }
     }
 }
 
 /// What was refreshed.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefreshOutcome {
-    /// Each folder of metadata, sorted.
+    /// Each folder of metadata that was refreshed, sorted.
     pub folders: Vec<Refreshed>,
+    /// Each folder that was not, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<NotRefreshed>,
     /// What will run out although this was done.
     pub warnings: Vec<String>,
 }
@@ -163,7 +170,47 @@ pub struct Refreshed {
     pub expires: Expiries,
 }
 
+/// A folder of metadata that is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotRefreshed {
+    /// The folder.
+    pub metadata: PathBuf,
+    /// Why, with all its causes.
+    pub error: String,
+    /// Whether a rule forbade it, rather than the machine failing.
+    pub refused: bool,
+}
+
+impl RefreshOutcome {
+    /// How a program ends that tells this: as one that refused only if rules forbade all that is
+    /// missing.
+    pub fn exit(&self) -> Exit {
+        if self.failures.is_empty() {
+            Exit::Done
+        } else if self.failures.iter().all(|failure| failure.refused) {
+            Exit::Refused
+        } else {
+            Exit::Failed
+        }
+    }
+
+    /// What was not done, a line each, for a log.
+    pub fn lines(&self) -> Vec<String> {
+        let line = |failure: &NotRefreshed| {
+            let NotRefreshed {
+                metadata, error, ..
+            } = failure;
+            format!("{} was not refreshed: {error}", metadata.display())
+        };
+        self.failures.iter().map(line).collect()
+    }
+}
+
 /// Refreshes. A stop anywhere leaves each folder valid as it was, or refreshed.
+///
+/// # Errors
+/// What forbids to refresh any folder, and what is wrong with the only one that there is. Of several
+/// folders, those that fail are in the outcome.
 pub fn run(args: &RefreshArgs, now: DateTime<Utc>) -> Result<RefreshOutcome, Error> {
     let root = RootFile::read(&args.root_role)?;
     let root_expires = root.root().expires;
@@ -191,15 +238,24 @@ pub fn run(args: &RefreshArgs, now: DateTime<Utc>) -> Result<RefreshOutcome, Err
     };
     let mut outcome = RefreshOutcome {
         folders: Vec::new(),
+        failures: Vec::new(),
         warnings: Vec::new(),
     };
-    let mut signed = Vec::new();
+    let is_only = folders.len() == 1;
     for folder in folders {
-        // A first release that did not finish; no client knows of it.
-        let Some(published) = Published::load_newest(&folder, &root)? else {
-            continue;
+        let refreshed = match refresh(args, &folder, &root, &keys, now) {
+            Ok(Some(refreshed)) => refreshed,
+            Ok(None) => continue,
+            Err(error) if is_only => return Err(error),
+            Err(error) => {
+                outcome.failures.push(NotRefreshed {
+                    metadata: folder,
+                    error: exit::chain(&error),
+                    refused: error.is_refusal(),
+                });
+                continue;
+            }
         };
-        let (files, refreshed) = refreshed(args, folder, &published, &root, &keys, now)?;
         let Expiries {
             targets, timestamp, ..
         } = refreshed.expires;
@@ -211,13 +267,12 @@ pub fn run(args: &RefreshArgs, now: DateTime<Utc>) -> Result<RefreshOutcome, Err
                 seconds(targets)
             ));
         }
-        signed.push(files);
         outcome.folders.push(refreshed);
     }
-    ensure!(!signed.is_empty(), NothingSnafu { folder: place });
-    for (files, refreshed) in signed.iter().zip(&outcome.folders) {
-        files.write(&refreshed.metadata)?;
-    }
+    ensure!(
+        !(outcome.folders.is_empty() && outcome.failures.is_empty()),
+        NothingSnafu { folder: place }
+    );
     let root_expires = tuf::from_jiff(root_expires);
     if outcome
         .folders
@@ -259,7 +314,25 @@ fn ensure_signers(
     Ok(())
 }
 
-fn refreshed(
+/// Refreshes one folder; none that has only a root role, of which no client knows.
+fn refresh(
+    args: &RefreshArgs,
+    folder: &Path,
+    root: &RootFile,
+    keys: &[RoleKey],
+    now: DateTime<Utc>,
+) -> Result<Option<Refreshed>, Error> {
+    let Some(published) = Published::load_newest(folder, root)? else {
+        return Ok(None);
+    };
+    let folder = folder.to_path_buf();
+    let (files, refreshed) = signed(args, folder, &published, root, keys, now)?;
+    files.write(&refreshed.metadata)?;
+    Ok(Some(refreshed))
+}
+
+/// The new metadata of a folder, loaded as a client would.
+fn signed(
     args: &RefreshArgs,
     folder: PathBuf,
     published: &Published,
@@ -315,6 +388,9 @@ fn seconds(time: DateTime<Utc>) -> String {
 impl fmt::Display for RefreshOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
+        if self.folders.is_empty() {
+            f.write_str("nothing was refreshed")?;
+        }
         for folder in &self.folders {
             write!(
                 f,

@@ -145,6 +145,7 @@ impl Error {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Unsigned { .. } => true,
+            Self::Keyring { source } => source.is_refusal(),
             Self::Durable { source } => source.is_refusal(),
             _ => false,
         }

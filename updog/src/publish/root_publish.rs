@@ -110,6 +110,9 @@ pub enum Error {
         missing: u64,
         path: PathBuf,
     },
+    /// One folder stops them all, so that they do not end up with different root roles.
+    #[snafu(display("nothing was written, since {} cannot follow", folder.display()))]
+    Folder { folder: PathBuf, source: Box<Error> },
     /// There are no metadata at all.
     #[snafu(display("nothing is published in {}", repo.display()))]
     Nothing { repo: PathBuf },
@@ -136,17 +139,20 @@ pub enum Error {
 impl Error {
     /// Whether a rule forbade it, rather than the machine failing.
     pub fn is_refusal(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::NotNext { .. }
-                | Self::NotFollowing { .. }
-                | Self::Expired { .. }
-                | Self::OtherVersion { .. }
-                | Self::MissingKeys { .. }
-                | Self::Lock {
-                    source: LockError::Held { .. },
-                }
-        )
+            | Self::NotFollowing { .. }
+            | Self::Expired { .. }
+            | Self::OtherVersion { .. }
+            | Self::MissingKeys { .. }
+            | Self::Lock {
+                source: LockError::Held { .. },
+            } => true,
+            Self::Folder { source, .. } => source.is_refusal(),
+            Self::Published { source } => source.is_refusal(),
+            Self::Keyring { source } => source.is_refusal(),
+            _ => false,
+        }
     }
 }
 
@@ -183,7 +189,11 @@ pub fn run(args: &RootPublishArgs, now: DateTime<Utc>) -> Result<RootPublishOutc
     ensure!(!folders.is_empty(), NothingSnafu { repo: &args.repo });
     let mut plans = Vec::new();
     for folder in &folders {
-        plans.push(plan(args, folder, &old, &new, &keys, now)?);
+        let plan = plan(args, folder, &old, &new, &keys, now).map_err(|error| Error::Folder {
+            folder: folder.clone(),
+            source: Box::new(error),
+        })?;
+        plans.push(plan);
     }
     for (plan, folder) in plans.iter().zip(&folders) {
         match plan {

@@ -12,7 +12,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde::Serialize;
 use snafu::{OptionExt, Snafu, ensure};
-use tough::schema::{Role, RoleType, Root, Targets};
+use tough::schema::{Role, RoleType, Root, Signed, Targets};
 use update_metadata::Digest;
 
 use super::durable::{self, DurableError};
@@ -101,6 +101,16 @@ pub enum Error {
         old_path: PathBuf,
         old: u64,
     },
+    /// Nothing in the root role speaks for the one that was given.
+    #[snafu(display(
+        "{} does not follow {}: {why}; give --old-root the root role that it was made from",
+        path.display(), old_path.display()
+    ))]
+    NotFollowing {
+        path: PathBuf,
+        old_path: PathBuf,
+        why: String,
+    },
     /// Another signer is at work in the folder.
     #[snafu(transparent)]
     Lock { source: LockError },
@@ -131,10 +141,12 @@ impl Error {
             | Self::OtherRoot { .. }
             | Self::NoOldRoot { .. }
             | Self::NotBefore { .. }
+            | Self::NotFollowing { .. }
             | Self::Lock {
                 source: LockError::Held { .. },
             } => true,
             Self::Stage { source } => source.is_refusal(),
+            Self::Keyring { source } => source.is_refusal(),
             Self::Durable { source } => source.is_refusal(),
             _ => false,
         }
@@ -252,11 +264,45 @@ fn sign_root(args: &SignArgs, now: DateTime<Utc>) -> Result<SignOutcome, Error> 
     }
     let role = SignedBytes::as_read(file.signed.clone(), file.bytes.clone());
     let (role, mut told) = signed(args, now, role, &file, old.as_ref())?;
+    if let Some(old) = &old {
+        ensure_follows(path, role.signed(), old)?;
+    }
     if !told.signed_by.is_empty() {
         durable::replace(path, role.buffer())?;
     }
     told.file.clone_from(path);
     Ok(told)
+}
+
+/// Whether a root role can have been made from `old`.
+///
+/// It does not state the one before, so two things must do: nobody has signed it whom neither of the
+/// two names, and it either keeps a key of the old one or is signed by one of its root keys.
+fn ensure_follows(path: &Path, role: &Signed<Root>, old: &RootFile) -> Result<(), Error> {
+    let (before, after) = (old.root(), &role.signed);
+    let old_path = &old.path;
+    let counted = signatures::tally(before, role);
+    let stranger = signatures::tally(after, role).unknown.into_iter();
+    let mut stranger = stranger.filter(|id| counted.unknown.contains(id));
+    if let Some(id) = stranger.next() {
+        let why = format!("it is signed by the key {id}, which neither of the two names");
+        return NotFollowingSnafu {
+            path,
+            old_path,
+            why,
+        }
+        .fail();
+    }
+    let keeps = after.keys.keys().any(|id| before.keys.contains_key(id));
+    ensure!(
+        keeps || !counted.valid.is_empty(),
+        NotFollowingSnafu {
+            path,
+            old_path,
+            why: "they have no key in common, and no root key of the latter has signed the former"
+        }
+    );
+    Ok(())
 }
 
 /// The role with the signatures of the keys given, each of which must be one that counts.

@@ -32,6 +32,7 @@ use super::release::metadata::{
     self, MetadataError, SNAPSHOT, TARGETS, TIMESTAMP, snapshot_of, timestamp_of,
 };
 use super::signatures::{self, SignedBytes, Tally};
+use super::standing;
 use super::tuf::{self, RootFile, TufError};
 use super::word::Word;
 
@@ -197,7 +198,8 @@ impl Stage {
     /// Reads the folder. The signatures are not judged here.
     pub fn read(dir: &Path) -> Result<Self, StageError> {
         let path = dir.join(ABOUT);
-        ensure!(path.exists(), NoStageSnafu { dir });
+        let is_there = standing::is_there(&path).context(ReadSnafu { path: &path })?;
+        ensure!(is_there, NoStageSnafu { dir });
         let bytes = bounded::read(&path, MAX_ABOUT_BYTES).context(ReadSnafu { path: &path })?;
         // The schema first: another one has other fields.
         let found = serde_json::from_slice::<Schema>(&bytes)
@@ -359,7 +361,7 @@ fn unsigned<T: Role>(role: T) -> Result<SignedBytes<T>, TufError> {
 fn read_if_there<T: Role + DeserializeOwned>(
     path: &Path,
 ) -> Result<Option<SignedBytes<T>>, StageError> {
-    if !path.exists() {
+    if !standing::is_there(path).context(ReadSnafu { path })? {
         return Ok(None);
     }
     Ok(Some(published::read(path, MAX_SMALL_BYTES)?))

@@ -14,6 +14,9 @@ const MAX_BYTES: usize = 64;
 /// The folder of a repository that holds the targets, next to those of the variants.
 pub const TARGETS_FOLDER: &str = "targets";
 
+/// The architectures that there are, as hosts and manifests name them.
+pub const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
+
 /// Why a text is no name.
 #[derive(Debug, Clone, PartialEq, Eq, Snafu)]
 #[snafu(display(
@@ -52,6 +55,20 @@ impl FromStr for Word {
     }
 }
 
+/// An architecture that no host calls its own.
+#[derive(Debug, Clone, PartialEq, Eq, Snafu)]
+#[snafu(display("hosts are {}; manifests name no other architecture", ARCHES.join(" or ")))]
+pub struct ArchError;
+
+/// Pure: the name of an architecture, for `#[arg(value_parser = ...)]`.
+///
+/// # Errors
+/// [`ArchError`] for any but [`ARCHES`].
+pub fn arch(text: &str) -> Result<Word, ArchError> {
+    ensure!(ARCHES.contains(&text), ArchSnafu);
+    Ok(Word(text.to_owned()))
+}
+
 impl TryFrom<String> for Word {
     type Error = WordError;
 
@@ -69,6 +86,19 @@ impl fmt::Display for Word {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_architecture_is_one_that_hosts_have() {
+        for text in ARCHES {
+            assert_eq!(arch(text).unwrap().as_str(), text);
+        }
+        for text in ["", "mips", "X86_64", "amd64", "arm64", "x86_64 "] {
+            assert_eq!(
+                arch(text).unwrap_err().to_string(),
+                "hosts are x86_64 or aarch64; manifests name no other architecture"
+            );
+        }
+    }
 
     #[test]
     fn names_that_are_also_paths_options_or_the_targets_folder_are_refused() {

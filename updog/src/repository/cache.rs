@@ -89,6 +89,7 @@ pub fn stage(
     folders: CacheFolders<'_>,
     trusted_root: &Path,
 ) -> Result<StagedCache, CacheError> {
+    let delegated = repository.delegated_metadata().context(TargetSnafu)?;
     // All of them are looked up before the first is fetched.
     let targets = names
         .iter()
@@ -110,7 +111,7 @@ pub fn stage(
                 .context(WriteSnafu)?;
         }
     }
-    for (name, bytes) in metadata_files(repository, &metadata_folder.live) {
+    for (name, bytes) in metadata_files(repository, delegated, &metadata_folder.live) {
         let path = metadata_folder.staged.join(name);
         durable::replace(&path, &bytes).context(MetadataSnafu)?;
     }
@@ -247,9 +248,14 @@ pub(super) fn file_name(is_consistent: bool, target: &SignedTarget) -> String {
 }
 
 /// The metadata of this run with the names of their files, in the order in which they may be
-/// written: roots from the newest down to 1 (an older image starts at its own), then targets,
-/// snapshot, and last the timestamp that names them. `dir` may have older roots from an earlier run.
-pub(super) fn metadata_files(repository: &UpdateRepository, dir: &Path) -> Vec<(String, Vec<u8>)> {
+/// written: roots from the newest down to 1 (an older image starts at its own), then the `delegated`
+/// roles, targets, snapshot, and last the timestamp that leads to them. `dir` may have older roots
+/// from an earlier run.
+pub(super) fn metadata_files(
+    repository: &UpdateRepository,
+    delegated: Vec<(String, Vec<u8>)>,
+    dir: &Path,
+) -> Vec<(String, Vec<u8>)> {
     let metadata = repository.metadata();
     let mut files = Vec::new();
     let mut root = metadata.root.clone();
@@ -272,6 +278,7 @@ pub(super) fn metadata_files(repository: &UpdateRepository, dir: &Path) -> Vec<(
         };
         root = older;
     }
+    files.extend(delegated);
     files.push(metadata.targets.clone());
     files.push(metadata.snapshot.clone());
     files.push(("timestamp.json".to_owned(), metadata.timestamp.clone()));

@@ -211,7 +211,8 @@ pub fn needs(
             is_cached,
         });
     }
-    let metadata = metadata_files(repository, folders.metadata);
+    let delegated = repository.delegated_metadata().context(TargetSnafu)?;
+    let metadata = metadata_files(repository, delegated, folders.metadata);
     let metadata = metadata.iter().fold(0_u64, |sum, (_, bytes)| {
         sum.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
     });

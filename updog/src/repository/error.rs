@@ -158,6 +158,12 @@ pub enum RepositoryError {
     /// The manifest does not say what a manifest must.
     #[snafu(display("reading target {MANIFEST_TARGET}"))]
     Manifest { source: ManifestError },
+    /// A delegated role cannot be copied.
+    #[snafu(display(
+        "the file of the delegated role '{name}' has no name that all clients agree on, so that no \
+         copy of the repository would be complete"
+    ))]
+    DelegatedName { name: String },
 }
 
 impl RepositoryError {

@@ -60,6 +60,9 @@ impl MirrorError {
             Self::Save {
                 source: SaveError::NoRoom { .. },
             } => "make room, or mirror to a folder of another file system",
+            Self::Target {
+                source: RepositoryError::DelegatedName { .. },
+            } => "the publisher has to list every target in targets.json",
             Self::Target { .. } | Self::Name { .. } => "the publisher has to mend the manifest",
             _ => "what is there already is kept; once the cause is mended, run the command again",
         }
@@ -104,6 +107,7 @@ pub fn mirror(
     }
     let _lock = lock(dir)?;
     durable::remove_strays(&metadata_dir);
+    let delegated = repository.delegated_metadata()?;
     // All of them are looked up before the first is fetched.
     let targets = names
         .iter()
@@ -129,7 +133,7 @@ pub fn mirror(
             written: saved == Saved::Written,
         });
     }
-    for (name, bytes) in cache::metadata_files(repository, &metadata_dir) {
+    for (name, bytes) in cache::metadata_files(repository, delegated, &metadata_dir) {
         let path = metadata_dir.join(&name);
         let written =
             durable::replace_if_changed(&path, &bytes, Readers::Everyone).context(MetadataSnafu)?;

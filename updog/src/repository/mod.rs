@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod cached;
 mod check;
+mod delegated;
 mod error;
 mod kept;
 mod known_state;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
-use snafu::{ResultExt, ensure};
+use snafu::{OptionExt, ResultExt, ensure};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tough::schema::{Root, Signed};
@@ -35,7 +36,10 @@ use tough::{IntoVec as _, Repository, Transport as _};
 use update_metadata::{MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest};
 use url::Url;
 
-use self::error::{ClientSnafu, ManifestSnafu, ReadTargetSnafu, RuntimeSnafu, TargetTooLargeSnafu};
+use self::error::{
+    ClientSnafu, ManifestSnafu, NotRecordedSnafu, ReadTargetSnafu, RuntimeSnafu,
+    TargetTooLargeSnafu,
+};
 pub use self::error::{RepositoryError, ToughError, shown};
 pub use self::kept::{KeptTrust, kept_trust};
 pub use self::roles::TrustedRole;
@@ -133,6 +137,23 @@ impl UpdateRepository {
     /// The verified metadata of this run.
     pub fn metadata(&self) -> &VerifiedMetadata {
         &self.metadata
+    }
+
+    /// The metadata of the roles that the targets role delegates to, with the names of their files,
+    /// byte for byte as received. Nothing is read of them; but no other client gets by without them.
+    ///
+    /// # Errors
+    /// [`RepositoryError::DelegatedName`] where a copy could not be complete.
+    pub fn delegated_metadata(&self) -> Result<Vec<(String, Vec<u8>)>, RepositoryError> {
+        let (targets, snapshot) = (self.repository.targets(), self.repository.snapshot());
+        delegated::file_names(&targets.signed, &snapshot.signed, self.is_consistent())?
+            .into_iter()
+            .map(|name| {
+                let bytes = self.transport.received(&name);
+                let bytes = bytes.context(NotRecordedSnafu { name: &name })?;
+                Ok((name, bytes))
+            })
+            .collect()
     }
 
     /// Whether targets are named with their digest, `HASH.NAME`.

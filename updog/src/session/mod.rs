@@ -32,7 +32,7 @@ mod update_session;
 mod verify;
 
 use semver::Version;
-use signpost::store::Error as StoreError;
+use signpost::store::{Error as StoreError, Naming};
 use signpost::{Command, Force, SlotStore};
 use snafu::{ResultExt, Snafu};
 
@@ -216,7 +216,10 @@ impl SessionError {
                  written, or remove it"
             }
             Self::NotRunning { .. } => "see that the key os_release names the right file",
-            Self::Store { source } => source.advice()?,
+            Self::Store { source } => match source.naming() {
+                Some(naming) => named(naming),
+                None => source.advice()?,
+            },
             Self::Write { slot, .. } | Self::ReadBack { slot, .. } => {
                 return Some(format!(
                     "set {slot} cannot boot and the running set is untouched; run the command \
@@ -252,6 +255,19 @@ impl SessionError {
             _ => return None,
         };
         Some(advice.to_owned())
+    }
+}
+
+/// What `signpost` takes as options are keys of the configuration here.
+fn named(naming: Naming) -> &'static str {
+    match naming {
+        Naming::Disk => "name the disk that the system boots from: the configuration's key `disk`",
+        Naming::DiskAndSet => {
+            "name the disk and the running set: the configuration's keys `disk` and `active`; \
+             `findmnt` and `lsblk` show what the system runs from"
+        }
+        Naming::Set => "name the running set, A or B: the configuration's key `active`",
+        Naming::NoSet => "leave out the configuration's key `active`, or correct it",
     }
 }
 

@@ -35,6 +35,49 @@ fn content(disk: &[u8], entry: &GPTPartitionEntry, sector_size: u64) -> Vec<u8> 
 }
 
 #[test]
+fn updog_advises_its_own_configuration_and_no_option_of_signpost() {
+    let lab = lab();
+    lab.ok(&line(""));
+    lab.write("empty", vec![0; 1 << 16]);
+    let path = |name: &str| lab.path(name).display().to_string();
+    for (disk, advice) in [
+        (
+            "disk.img",
+            "name the running set, A or B: the configuration's key `active`",
+        ),
+        (
+            "empty",
+            "name the disk that the system boots from: the configuration's key `disk`",
+        ),
+        (
+            ".",
+            "name the disk that the system boots from: the configuration's key `disk`",
+        ),
+    ] {
+        lab.write(
+            "updog.toml",
+            format!(
+                "metadata_base_url = 'file:///m/'\ntargets_base_url = 'file:///t/'\n\
+                 state_dir = '{}'\nlock_file = '{}'\ndisk = '{}'\n",
+                path("state"),
+                path("lock"),
+                path(disk),
+            ),
+        );
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_updog"))
+            .args(["--config", &path("updog.toml"), "update-apply"])
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            stderr.contains(&format!("updog: to go on: {advice}\n")),
+            "{stderr}"
+        );
+        assert!(!stderr.contains("--"), "{stderr}");
+    }
+}
+
+#[test]
 fn set_a_is_installed_and_good_and_set_b_is_nothing() {
     let lab = lab();
     for sector_size in [512, 4096] {

@@ -73,8 +73,10 @@ fn single_keys_and_one_of_them_from_stdin_sign_as_a_folder_does() {
         "updata: --key root=keys/root.key is not needed: this verb does not sign the root role",
     );
     lab.updata(&line[..line.len() - 4]).ends_with(
-        1,
-        "updata: no snapshot key was given; give --keys DIR or --key snapshot=FILE",
+        4,
+        "updata: the command line has too few of the snapshot keys that root.json names; give --keys a folder with \
+         snapshot*.key, or --key snapshot=FILE, or --prepare a folder for others to sign with \
+         `updata sign`",
     );
     lab.updata(&line[..line.len() - 6]).says(2, "--keys");
     let bad = [&line[..], &["--key", "keys/targets.key"]].concat();

@@ -134,8 +134,8 @@ fn what_a_root_role_cannot_be_made_of_is_named() {
     fs::remove_file(lab.path("keys/root-2.key")).unwrap();
     fs::remove_file(lab.path("keys/snapshot.key")).unwrap();
     lab.updata(&line).ends_with(
-        1,
-        "updata: no snapshot*.key in keys; make keys with `updata keys new`",
+        4,
+        "updata: no snapshot*.key in keys; give the folder that has one, or --key snapshot=FILE",
     );
     assert_eq!(lab.names("."), ["keys"]);
 }

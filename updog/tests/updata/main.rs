@@ -5,6 +5,7 @@
 
 mod lab;
 
+mod delegations;
 mod disk;
 mod forge;
 mod inspect;
@@ -12,6 +13,7 @@ mod key_forms;
 mod keys;
 mod lint;
 mod manifest;
+mod paths;
 mod refresh;
 mod release;
 mod release_interrupted;
@@ -21,4 +23,5 @@ mod rotation_interrupted;
 mod rotation_refused;
 mod signers;
 mod signers_refused;
+mod standing;
 mod verity;

@@ -286,3 +286,21 @@ fn what_cannot_be_understood_is_a_usage_error() {
         help.stdout
     );
 }
+
+#[test]
+fn an_update_for_an_architecture_that_no_host_has_is_added_with_a_warning() {
+    let lab = Lab::new();
+    lab.ok(&["init", "m.json"]);
+    let line = "add-update m.json -f demo -v 1.0.0 -r r -b b -h h -a";
+    let add = |arch: &str| lab.updata(&line.split(' ').chain([arch]).collect::<Vec<_>>());
+    assert_eq!(add("aarch64").stderr, "");
+    let run = add("mips");
+    assert_eq!(
+        (run.code, run.stderr.as_str()),
+        (
+            0,
+            "updata: warning: no host is mips: manifests name the architectures x86_64 and aarch64\n"
+        )
+    );
+    assert!(lab.read_text("m.json").contains("\"mips\""));
+}

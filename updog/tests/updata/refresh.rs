@@ -68,6 +68,7 @@ fn all_folders_get_new_expiries_without_the_targets_key() {
         ["repo/demo/x86_64", "repo/other/x86_64"]
     );
     assert_eq!(out["warnings"], serde_json::json!([]));
+    assert_eq!(out.get("failures"), None);
     for (variant, folder) in ["demo", "other"].iter().zip(folders) {
         let client = Published::load(&lab.path("."), variant, Safe);
         assert_eq!(
@@ -181,7 +182,7 @@ fn a_root_role_that_runs_out_is_warned_of_and_then_refused() {
 fn what_cannot_be_refreshed_changes_nothing() {
     let lab = Lab::publisher(updog::clock::now());
     lab.updata(&REFRESH)
-        .says(1, "updata: locking repo/.updata.lock: ");
+        .ends_with(1, "updata: no such repository: repo");
     fs::create_dir(lab.path("repo")).unwrap();
     lab.updata(&REFRESH)
         .ends_with(1, "updata: nothing is published in repo");
@@ -199,12 +200,12 @@ fn what_cannot_be_refreshed_changes_nothing() {
         word => word,
     }))
     .ends_with(
-        1,
+        4,
         "updata: 1 of the timestamp keys that root.json names must sign, the command line has 0",
     );
     lab.updata(&[&REFRESH[..], &["--targets"]].concat())
         .ends_with(
-            1,
+            4,
             "updata: no targets key was given; give --keys DIR or --key targets=FILE",
         );
     lab.root_at("other.json", updog::clock::now() - TimeDelta::hours(1));
@@ -216,13 +217,13 @@ fn what_cannot_be_refreshed_changes_nothing() {
         }
     }))
     .ends_with(
-        1,
+        4,
         "updata: other.json is not the root role that is published as \
              repo/demo/x86_64/1.root.json; give the one that is",
     );
     lab.next_root(1, "keys");
     lab.updata(&REFRESH).ends_with(
-        1,
+        4,
         "updata: repo/demo/x86_64 has a root role of version 1, root.json is version 2; \
          give --root-role the newest one",
     );
@@ -230,7 +231,7 @@ fn what_cannot_be_refreshed_changes_nothing() {
 }
 
 #[test]
-fn one_folder_that_somebody_changed_stops_the_whole_run() {
+fn one_folder_that_somebody_changed_is_told_of_and_the_others_are_refreshed() {
     let lab = Lab::publisher(updog::clock::now());
     lab.ok(&release_line("1.0.0"));
     let other: Vec<_> = release_line("1.0.0")
@@ -242,10 +243,71 @@ fn one_folder_that_somebody_changed_stops_the_whole_run() {
     let text = lab.read_text(path);
     lab.write(path, text.replace("\"expires\": \"20", "\"expires\": \"21"));
     let before = lab.snapshot();
-    lab.updata(&REFRESH).says(
+    let run = lab.updata(&REFRESH);
+    run.says(
         1,
-        "updata: the metadata in repo/other/x86_64 do not verify against root.json; \
-         give the root role that they were signed under: ",
+        "updata: repo/other/x86_64 was not refreshed: the metadata in repo/other/x86_64 do not \
+         verify against root.json; give the root role that they were signed under: ",
     );
-    assert!(lab.snapshot() == before);
+    assert!(
+        run.stdout.starts_with("repo/demo/x86_64: version "),
+        "{run:?}"
+    );
+    for (file, bytes) in lab.snapshot() {
+        let is_new = before.get(&file) != Some(&bytes);
+        assert!(!is_new || file.starts_with("repo/demo/"), "{file}");
+    }
+    assert!(
+        lab.snapshot()["repo/demo/x86_64/timestamp.json"]
+            != before["repo/demo/x86_64/timestamp.json"]
+    );
+    let out = lab.updata(&[&REFRESH[..], &["--json"]].concat());
+    let out: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    assert_eq!(out["failures"][0]["metadata"], "repo/other/x86_64");
+    assert_eq!(out["folders"].as_array().unwrap().len(), 1);
+
+    // A rule is broken in every folder: that is a refusal.
+    lab.write(path, text);
+    lab.next_root(1, "keys");
+    let run = lab.updata(&REFRESH);
+    assert_eq!(
+        (run.code, run.stdout.as_str(), run.stderr.as_str()),
+        (
+            4,
+            "nothing was refreshed\n",
+            "updata: repo/demo/x86_64 was not refreshed: repo/demo/x86_64 has a root role of version \
+             1, root.json is version 2; give --root-role the newest one\n\
+             updata: repo/other/x86_64 was not refreshed: repo/other/x86_64 has a root role of \
+             version 1, root.json is version 2; give --root-role the newest one\n"
+        )
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_does_not_keep_the_others_stale() {
+    let lab = Lab::publisher(start());
+    lab.release_at("1.0.0", start()).unwrap();
+    let mut other = lab.release_args("1.0.0");
+    other.variant = "another".parse().unwrap();
+    updog::publish::release::run(&other, start(), &mut updog::publish::event::ignore).unwrap();
+    // A folder where the file should go makes the rename fail, as a full disk would.
+    let version = (start() + TimeDelta::days(1)).timestamp();
+    let obstacle = lab.path(&format!("repo/another/x86_64/{version}.snapshot.json"));
+    fs::create_dir(&obstacle).unwrap();
+    let outcome = refresh_at(&lab, false, 1).unwrap();
+    assert_eq!(outcome.exit().code(), 1);
+    assert_eq!(
+        outcome.lines(),
+        [format!(
+            "{} was not refreshed: {} is not a regular file and is not replaced",
+            obstacle.parent().unwrap().display(),
+            obstacle.display()
+        )]
+    );
+    assert_eq!(outcome.folders.len(), 1);
+    let client = lab.load(Unsafe);
+    assert_eq!(
+        client.repository.timestamp().signed.version.get(),
+        outcome.folders[0].version
+    );
 }

@@ -138,14 +138,17 @@ fn a_key_that_the_root_role_does_not_name_is_found_before_the_work() {
     let before = snapshot(&lab);
     fs::rename(lab.path("keys/snapshot.key"), lab.path("snapshot.bak")).unwrap();
     lab.updata(&release_line("1.1.0")).ends_with(
-        1,
-        "updata: no snapshot*.key in keys; make keys with `updata keys new`",
+        4,
+        "updata: keys has too few of the snapshot keys that root.json names; give --keys a folder with \
+         snapshot*.key, or --key snapshot=FILE, or --prepare a folder for others to sign with \
+         `updata sign`",
     );
     fs::copy(lab.path("keys/root.key"), lab.path("keys/snapshot.key")).unwrap();
     lab.updata(&release_line("1.1.0")).ends_with(
-        1,
-        "updata: keys has too few of the snapshot keys that root.json names; \
-         give the folder with snapshot*.key",
+        4,
+        "updata: keys has too few of the snapshot keys that root.json names; give --keys a folder with \
+         snapshot*.key, or --key snapshot=FILE, or --prepare a folder for others to sign with \
+         `updata sign`",
     );
     assert!(snapshot(&lab) == before);
 }
@@ -155,7 +158,7 @@ fn an_expired_root_role_is_not_published() {
     let now = updog::clock::now();
     let lab = Lab::publisher(now - TimeDelta::weeks(53));
     lab.updata(&release_line("1.0.0"))
-        .says(1, "updata: the root role root.json expired at ");
+        .says(4, "updata: the root role root.json expired at ");
     assert!(!lab.path("repo").exists());
 }
 
@@ -175,7 +178,7 @@ fn another_root_role_of_the_same_version_is_refused() {
         "10w",
     ]);
     lab.updata(&release_line("1.1.0")).ends_with(
-        1,
+        4,
         "updata: root.json is not the root role that is published as \
          repo/demo/x86_64/1.root.json; give the one that is",
     );
@@ -190,7 +193,7 @@ fn an_older_root_role_than_the_published_one_is_refused() {
     lab.ok(&release_line("1.1.0"));
     lab.write("root.json", old);
     lab.updata(&release_line("1.2.0")).ends_with(
-        1,
+        4,
         "updata: the repository's root role is at version 2, root.json is at 1; \
          give --root-role the newest one",
     );
@@ -203,7 +206,7 @@ fn a_root_role_that_hosts_cannot_get_to_is_refused() {
     let first = lab.read("root.json");
     lab.next_root(2, "keys");
     lab.updata(&release_line("1.1.0")).ends_with(
-        1,
+        4,
         "updata: root.json is version 3, but repo/demo/x86_64/2.root.json is not published; \
          publish every version of the root role",
     );
@@ -211,7 +214,7 @@ fn a_root_role_that_hosts_cannot_get_to_is_refused() {
     lab.ok(&["keys", "new", "--out", "strangers"]);
     lab.next_root(1, "strangers");
     lab.updata(&release_line("1.1.0")).says(
-        1,
+        4,
         "updata: hosts would not accept root.json: it is not signed by enough root keys of \
          repo/demo/x86_64/1.root.json: ",
     );
@@ -278,4 +281,26 @@ fn what_is_compressed_already_is_not_compressed_again() {
         1,
         "updata: boot.img is compressed already; give the plain file, updata compresses it",
     );
+}
+
+#[test]
+fn an_architecture_that_no_host_has_is_a_usage_error() {
+    let lab = published();
+    let before = snapshot(&lab);
+    for arch in ["mips", "amd64", "X86_64"] {
+        let other: Vec<_> = release_line("1.1.0")
+            .into_iter()
+            .map(|word| if word == "x86_64" { arch } else { word })
+            .collect();
+        lab.updata(&other).says(
+            2,
+            "hosts are x86_64 or aarch64; manifests name no other architecture",
+        );
+    }
+    assert!(snapshot(&lab) == before);
+    let arm: Vec<_> = release_line("1.1.0")
+        .into_iter()
+        .map(|word| if word == "x86_64" { "aarch64" } else { word })
+        .collect();
+    lab.ok(&arm);
 }

@@ -129,7 +129,7 @@ fn a_planned_rotation_of_every_online_key_is_followed_by_every_client() {
         }
     }
     lab.updata(&line).says(
-        1,
+        4,
         "updata: root-2.json does not name the keys that the metadata in repo/demo/x86_64 are \
          signed with; publish it first with `updata root publish`, which signs them anew: ",
     );

@@ -75,8 +75,8 @@ fn what_must_not_be_published_leaves_the_repository_alone() {
     let before = lab.snapshot();
     lab.updata(&publish(&["--keys", "keys"])).ends_with(
         4,
-        "updata: root-2.json names other targets keys than before, and 1 signature(s) of them are \
-         missing; give the keys by --keys or --key targets=FILE",
+        "updata: nothing was written, since repo/demo/x86_64 cannot follow: root-2.json names other \
+         targets keys than before, and 1 signature(s) of them are missing; give the keys by --keys or --key targets=FILE",
     );
     let lock = PublisherLock::take(&lab.path("repo")).unwrap();
     lab.updata(&publish(&["--keys", "new"])).ends_with(
@@ -123,15 +123,17 @@ fn what_must_not_be_published_leaves_the_repository_alone() {
     let own = lab.read("repo/demo/x86_64/1.root.json");
     lab.write("repo/demo/x86_64/1.root.json", lab.read("strange.json"));
     lab.updata(&publish(&["--keys", "new"])).ends_with(
-        1,
-        "updata: root.json is not the root role that is published as repo/demo/x86_64/1.root.json; \
+        4,
+        "updata: nothing was written, since repo/demo/x86_64 cannot follow: root.json is not the \
+         root role that is published as repo/demo/x86_64/1.root.json; \
          give the one that is",
     );
     lab.write("repo/demo/x86_64/1.root.json", own);
     lab.write("repo/demo/x86_64/4.root.json", "newer");
     lab.updata(&publish(&["--keys", "new"])).ends_with(
         4,
-        "updata: repo/demo/x86_64 has a root role of version 4; publish every version after the other",
+        "updata: nothing was written, since repo/demo/x86_64 cannot follow: \
+         repo/demo/x86_64 has a root role of version 4; publish every version after the other",
     );
     fs::remove_file(lab.path("repo/demo/x86_64/4.root.json")).unwrap();
     assert!(lab.snapshot() == before);

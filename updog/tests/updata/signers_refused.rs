@@ -9,6 +9,7 @@ use updog::publish::publish_staged::{self, PublishArgs};
 use updog::publish::release::lock::PublisherLock;
 
 use super::lab::{Lab, release_line};
+use super::rotation::rotate;
 use super::signers::{PUBLISH, prepare, sign, signers};
 
 /// Prepared and signed by two, not published.
@@ -41,9 +42,9 @@ fn a_release_that_others_must_sign_too_points_to_prepare() {
     let lab = signers();
     fs::copy(lab.path("alice.key"), lab.path("keys/targets.key")).unwrap();
     lab.updata(&release_line("1.0.0")).ends_with(
-        1,
-        "updata: 2 of the targets keys must sign and 1 are here; give more keys, or --prepare a \
-         folder for the others to sign with `updata sign`",
+        4,
+        "updata: 2 of the targets keys must sign and 1 are here; give more keys with --key \
+         targets=FILE, or --prepare a folder for the others to sign with `updata sign`",
     );
     assert!(!lab.path("repo").exists());
     fs::create_dir_all(lab.path("staged/content")).unwrap();
@@ -75,8 +76,9 @@ fn what_must_not_be_signed_is_not() {
         ),
         (
             sign("targets", &["--keys", "keys"]),
-            1,
-            "no targets*.key in keys; make keys with `updata keys new`".to_owned(),
+            4,
+            "no targets*.key in keys; give the folder that has one, or --key targets=FILE"
+                .to_owned(),
         ),
         (
             sign("targets", &["--key", "alice.key", "--digest", &zeros]),
@@ -367,4 +369,82 @@ fn a_prepared_folder_that_somebody_damaged_is_named() {
         1,
         "updata: staged/targets.json is not the metadata that its name says: ",
     );
+}
+
+#[test]
+fn a_repository_that_does_not_exist_is_said_not_to() {
+    let lab = signed();
+    let elsewhere = |line: &[&'static str]| -> Vec<&'static str> {
+        let word = |word: &&'static str| if *word == "repo" { "nowhere" } else { *word };
+        line.iter().map(word).collect()
+    };
+    let root = "root publish --repo repo --root-role root-2.json --old-root root.json --keys keys";
+    lab.ok(&rotate(&["--keys", "keys"]));
+    let refresh = "refresh --repo repo --root-role root.json --keys keys";
+    for line in [
+        elsewhere(&PUBLISH),
+        elsewhere(&refresh.split(' ').collect::<Vec<_>>()),
+        elsewhere(&root.split(' ').collect::<Vec<_>>()),
+    ] {
+        lab.updata(&line)
+            .ends_with(1, "updata: no such repository: nowhere");
+    }
+    assert!(!lab.path("nowhere").exists());
+}
+
+#[test]
+fn a_root_role_that_was_not_made_from_the_old_one_is_not_signed() {
+    let lab = Lab::publisher_with(&["--root-keys", "2"], &["--threshold", "2"]);
+    lab.ok(&["keys", "new", "--out", "strangers", "--root-keys", "2"]);
+    lab.ok(&["root", "new", "--keys", "strangers", "--out", "wrong.json"]);
+    lab.ok(&["keys", "new", "--out", "new"]);
+    let one = ["--key", "root=keys/root.key", "--partial"];
+    lab.ok(&rotate(&one));
+    let sign = |old: &'static str, more: &[&'static str]| {
+        let line = [
+            "sign",
+            "--role",
+            "root",
+            "--staged",
+            "root-2.json",
+            "--old-root",
+            old,
+        ];
+        [&line[..], more].concat()
+    };
+    let before = lab.read("root-2.json");
+    for more in [&[][..], &["--key", "keys/root-2.key"]] {
+        lab.updata(&sign("wrong.json", more)).says(
+            4,
+            "updata: root-2.json does not follow wrong.json: they have no key in common, and no root \
+             key of the latter has signed the former; give --old-root the root role that it was made \
+             from",
+        );
+    }
+    assert_eq!(lab.read("root-2.json"), before);
+    lab.ok(&sign("root.json", &["--key", "keys/root-2.key"]));
+
+    // One that shares keys, but not the root key that has signed.
+    let others = "root new --out shares.json --key root=strangers/root.key \
+                  --key targets=keys/targets.key --key snapshot=keys/snapshot.key \
+                  --key timestamp=keys/timestamp.key";
+    lab.ok(&others.split_whitespace().collect::<Vec<_>>());
+    fs::remove_file(lab.path("root-2.json")).unwrap();
+    let replaced = "--keys keys --replace root=new/root.key --threshold 1 --partial";
+    lab.ok(&rotate(&replaced.split(' ').collect::<Vec<_>>()));
+    lab.updata(&sign("shares.json", &[]))
+        .says(4, "which neither of the two names; give --old-root");
+
+    // Every key is another one: an old root key has to sign first.
+    let all = "--replace root=strangers/root.key --replace targets=new/targets.key \
+               --replace snapshot=new/snapshot.key --replace timestamp=new/timestamp.key \
+               --threshold 1 --partial --key root=strangers/root.key";
+    fs::remove_file(lab.path("root-2.json")).unwrap();
+    lab.ok(&rotate(&all.split_whitespace().collect::<Vec<_>>()));
+    lab.updata(&sign("root.json", &[]))
+        .says(4, "no root key of the latter has signed the former");
+    lab.ok(&sign("root.json", &["--key", "keys/root.key"]));
+    lab.ok(&sign("root.json", &["--key", "keys/root-2.key"]));
+    let shown = lab.json(&sign("root.json", &[]));
+    assert_eq!(shown["missing"], 0);
 }

@@ -23,7 +23,7 @@ use super::durable::{self, DurableError, NewFile};
 use super::event::Observer;
 use super::hash_image::{self, HashImageError, HashSource};
 use super::image_file::{self, ImageFile, ImageFileError};
-use super::word::Word;
+use super::word::{self, Word};
 
 /// What is installed, and how the disk is cut.
 #[derive(Debug, Clone, Args)]
@@ -38,7 +38,7 @@ pub struct DiskArgs {
     #[arg(long)]
     pub variant: Word,
     /// Its architecture: `x86_64` or `aarch64`
-    #[arg(long)]
+    #[arg(long, value_parser = word::arch)]
     pub arch: Word,
     /// The root image, not compressed
     #[arg(long, value_name = "FILE")]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use semver::Version;
 use serde::de::DeserializeOwned;
-use tough::schema::{Metafile, Role, Root, Snapshot, Targets, Timestamp};
+use tough::schema::{Metafile, Role, RoleType, Root, Snapshot, Targets, Timestamp};
 use update_metadata::{MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest};
 
 use super::{FolderReport, KeyReport, ReleaseReport, RoleReport, warnings};
@@ -35,8 +35,9 @@ pub(super) fn report(
     let mut report = FolderReport {
         metadata: metadata.to_path_buf(),
         roles: Vec::new(),
-        targets: 0,
-        target_bytes: 0,
+        reachable: false,
+        targets: None,
+        target_bytes: None,
         releases: Vec::new(),
         warnings: Vec::new(),
     };
@@ -63,7 +64,12 @@ pub(super) fn report(
         report: &mut report,
     };
     reader.judge(&root_role, root.path.clone());
-    let found = reader.follow();
+    let mut found = reader.follow();
+    if found.is_none() {
+        found = reader.rest();
+    } else {
+        report.reachable = true;
+    }
     if let Some(targets_role) = found {
         list_targets(targets_role.role(), targets, &mut report);
     }
@@ -116,7 +122,15 @@ impl Reader<'_> {
     /// The targets role, if the way there can be read.
     fn follow(&mut self) -> Option<SignedBytes<Targets>> {
         let path = self.metadata.join(TIMESTAMP);
-        let timestamp: SignedBytes<Timestamp> = self.read(&path, MAX_SMALL_BYTES)?;
+        let timestamp: Option<SignedBytes<Timestamp>> = self.read(&path, MAX_SMALL_BYTES);
+        let Some(timestamp) = timestamp else {
+            self.report.warnings.push(format!(
+                "{} is damaged or gone: no client reads anything here; put it back from the newest \
+                 copy",
+                path.display()
+            ));
+            return None;
+        };
         let meta = timestamp.role().meta.get(SNAPSHOT).cloned();
         let path = self.path_of(SNAPSHOT, meta.as_ref());
         let snapshot: Option<SignedBytes<Snapshot>> = self.read(&path, MAX_SMALL_BYTES);
@@ -135,6 +149,32 @@ impl Reader<'_> {
         }
         self.judge(&timestamp, self.metadata.join(TIMESTAMP));
         targets
+    }
+
+    /// What can be read where no way leads: the newest snapshot role and the newest targets role.
+    fn rest(&mut self) -> Option<SignedBytes<Targets>> {
+        let seen = |report: &FolderReport, role| report.roles.iter().any(|told| told.role == role);
+        let targets = self.newest::<Targets>(TARGETS, MAX_TARGETS_BYTES);
+        if let Some((role, path)) = &targets {
+            self.judge(role, path.clone());
+        }
+        if !seen(self.report, RoleType::Snapshot)
+            && let Some((role, path)) = self.newest::<Snapshot>(SNAPSHOT, MAX_SMALL_BYTES)
+        {
+            self.judge(&role, path);
+        }
+        targets.map(|(role, _)| role)
+    }
+
+    /// The role of the highest version that can be read, without a warning of what cannot.
+    fn newest<T: Role + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        max: u64,
+    ) -> Option<(SignedBytes<T>, PathBuf)> {
+        let name = published::newest(self.metadata, name).ok()??;
+        let path = self.metadata.join(name);
+        Some((published::read(&path, max).ok()?, path))
     }
 
     fn read<T: Role + DeserializeOwned>(
@@ -205,9 +245,9 @@ fn keys(root: &Root, tally: &Tally) -> Vec<KeyReport> {
 }
 
 fn list_targets(role: &Targets, folder: &Path, report: &mut FolderReport) {
-    report.targets = role.targets.len();
+    report.targets = Some(role.targets.len());
     let lengths = role.targets.values().map(|target| target.length);
-    report.target_bytes = lengths.fold(0, u64::saturating_add);
+    report.target_bytes = Some(lengths.fold(0, u64::saturating_add));
     if role
         .delegations
         .as_ref()

@@ -68,10 +68,13 @@ pub struct FolderReport {
     pub metadata: PathBuf,
     /// root, targets, snapshot and timestamp, as far as they can be read.
     pub roles: Vec<RoleReport>,
-    /// How many targets are listed.
-    pub targets: usize,
+    /// Whether clients get from `timestamp.json` to the targets role. Where they do not, the newest
+    /// snapshot and targets roles that can be read are shown all the same.
+    pub reachable: bool,
+    /// How many targets are listed; none where no targets role can be read.
+    pub targets: Option<usize>,
     /// How many bytes these have together.
-    pub target_bytes: u64,
+    pub target_bytes: Option<u64>,
     /// The versions that the manifest offers, by variant and architecture.
     pub releases: Vec<ReleaseReport>,
     /// What deserves attention.
@@ -133,7 +136,7 @@ pub fn run(args: &InspectArgs, now: DateTime<Utc>) -> Result<InspectOutcome, Err
         .map(RootFile::read_unsigned)
         .transpose()?;
     let repo = &args.repo;
-    let is_folder = published::newest_root(repo)?.is_some() || repo.join("timestamp.json").exists();
+    let is_folder = published::is_metadata_folder(repo)?;
     let (folders, targets) = if is_folder {
         // As updata lays it out: DIR/VARIANT/ARCH beside DIR/targets.
         (vec![repo.clone()], repo.join("../..").join(TARGETS_FOLDER))
@@ -205,11 +208,13 @@ impl fmt::Display for FolderReport {
                 write!(f, "\n           {} {kind}{signed}", key.key_id)?;
             }
         }
-        write!(
-            f,
-            "\n{} targets of {} bytes",
-            self.targets, self.target_bytes
-        )?;
+        match (self.targets, self.target_bytes) {
+            (Some(targets), Some(bytes)) => write!(f, "\n{targets} targets of {bytes} bytes")?,
+            _ => f.write_str("\ntargets: not known")?,
+        }
+        if !self.reachable {
+            f.write_str(", and no client gets to them")?;
+        }
         for release in &self.releases {
             let versions: Vec<String> = release.versions.iter().map(ToString::to_string).collect();
             write!(

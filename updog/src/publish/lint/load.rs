@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use snafu::{OptionExt, ResultExt, Snafu};
 use tough::schema::{RoleType, Root, Target, Targets, key::Key};
-use tough::{ExpirationEnforcement, FilesystemTransport, TargetName};
+use tough::{ExpirationEnforcement, TargetName};
 use update_metadata::Digest;
 
 use super::facts::{FolderFacts, Found, RoleFacts, RootFacts, TargetFacts, UpdateFacts};
+use crate::publish::file_transport::{FileTransport, FolderUrlError, folder_url};
 use crate::publish::release::existing::{self, ExistingError, Folders};
+use crate::publish::standing::{Standing, StandingError};
 use crate::publish::tuf::{self, RootFile, TufError};
 
 /// Metadata folders that are looked at in one run.
@@ -50,6 +52,12 @@ pub enum LoadError {
     /// A time is outside the calendar.
     #[snafu(display("the expiry of the {role} role in {} is outside the calendar", folder.display()))]
     Calendar { role: &'static str, folder: PathBuf },
+    /// The path of a folder is no URL.
+    #[snafu(transparent)]
+    FolderUrl { source: FolderUrlError },
+    /// It is not known what is published.
+    #[snafu(transparent)]
+    Standing { source: StandingError },
     /// The root role cannot be read.
     #[snafu(transparent)]
     Tuf { source: TufError },
@@ -63,6 +71,8 @@ pub enum LoadError {
 pub(super) struct Place {
     /// The metadata folders, sorted.
     pub(super) folders: Vec<PathBuf>,
+    /// The folders that have metadata but no timestamp, sorted, and what they have.
+    pub(super) lost: Vec<(PathBuf, Vec<String>)>,
     /// The folder of the targets, shared by all.
     pub(super) targets: PathBuf,
     /// Whether these are all the metadata folders that share it.
@@ -73,33 +83,53 @@ impl Place {
     /// Finds the metadata folders: `path` itself, or each `VARIANT/ARCH` in it.
     pub(super) fn find(path: &Path, targets: Option<&Path>) -> Result<Self, LoadError> {
         let beside = |repo: &Path| targets.map_or_else(|| repo.join("targets"), Path::to_owned);
-        if path.join(TIMESTAMP_FILE).exists() {
+        let mut found = Self {
+            folders: Vec::new(),
+            lost: Vec::new(),
+            targets: beside(path),
+            whole: false,
+        };
+        if found.add(path)? {
             let absolute = std::path::absolute(path).context(ReadSnafu { path })?;
             let repo = match path.ancestors().nth(2) {
                 Some(repo) if !repo.as_os_str().is_empty() => repo,
                 _ => absolute.ancestors().nth(2).unwrap_or(&absolute),
             };
-            return Ok(Self {
-                folders: vec![path.to_owned()],
-                targets: beside(repo),
-                whole: false,
-            });
+            found.targets = beside(repo);
+            return Ok(found);
         }
-        let mut folders = Vec::new();
+        let mut count = 0;
         for variant in sub_folders(path)? {
+            // What is called like metadata there is a target.
+            if variant == found.targets {
+                continue;
+            }
             for folder in sub_folders(&variant)? {
-                if folder.join(TIMESTAMP_FILE).exists() {
-                    snafu::ensure!(folders.len() < MAX_FOLDERS, TooManyFoldersSnafu { path });
-                    folders.push(folder);
+                if found.add(&folder)? {
+                    snafu::ensure!(count < MAX_FOLDERS, TooManyFoldersSnafu { path });
+                    count += 1;
                 }
             }
         }
-        snafu::ensure!(!folders.is_empty(), NoRepositorySnafu { path });
-        Ok(Self {
-            folders,
-            targets: beside(path),
-            whole: true,
-        })
+        snafu::ensure!(count > 0, NoRepositorySnafu { path });
+        // What a lost folder lists is not known, and must not be said to be listed by none.
+        found.whole = found.lost.is_empty();
+        Ok(found)
+    }
+
+    /// Whether `folder` is one of metadata; then it is taken in.
+    fn add(&mut self, folder: &Path) -> Result<bool, LoadError> {
+        let files = match Standing::of(folder, &[])? {
+            Standing::Published => {
+                self.folders.push(folder.to_owned());
+                return Ok(true);
+            }
+            Standing::Nothing => return Ok(false),
+            Standing::Unfinished(leftovers) => leftovers.names(),
+            Standing::Lost(files) => files,
+        };
+        self.lost.push((folder.to_owned(), files));
+        Ok(true)
     }
 }
 
@@ -108,8 +138,14 @@ fn sub_folders(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let mut folders = Vec::new();
     for entry in fs::read_dir(path).context(ReadSnafu { path })? {
         let path = entry.context(ReadSnafu { path })?.path();
-        if path.is_dir() {
-            folders.push(path);
+        match fs::metadata(&path) {
+            Ok(metadata) if !metadata.is_dir() => {}
+            // A link to nowhere.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            looked => {
+                looked.context(ReadSnafu { path: &path })?;
+                folders.push(path);
+            }
         }
     }
     folders.sort();
@@ -155,10 +191,10 @@ async fn load(folders: &Folders, root: &RootFile) -> Result<FolderFacts, LoadErr
     let folder = &folders.metadata;
     let repository = tough::RepositoryLoader::new(
         &root.bytes,
-        existing::folder_url(folder)?,
-        existing::folder_url(&folders.targets)?,
+        folder_url(folder)?,
+        folder_url(&folders.targets)?,
     )
-    .transport(FilesystemTransport)
+    .transport(FileTransport::to_judge())
     // Expiry is one of the rules, judged at the time of the run.
     .expiration_enforcement(ExpirationEnforcement::Unsafe)
     .load()

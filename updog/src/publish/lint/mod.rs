@@ -118,6 +118,9 @@ pub fn run(
         updates = updates.saturating_add(facts.manifest.updates.len());
         targets = targets.saturating_add(facts.targets.len());
     }
+    for (folder, files) in &place.lost {
+        findings.push(rules::judge_lost(folder, files));
+    }
     if place.whole {
         let folder = &place.targets;
         let unlisted = scan::unlisted(folder, &listed).context(ScanSnafu { folder })?;
@@ -128,7 +131,7 @@ pub fn run(
     finding::allow(&mut findings, &args.allow);
     let count = |count| u64::try_from(count).unwrap_or(u64::MAX);
     Ok(LintOutcome {
-        folders: count(place.folders.len()),
+        folders: count(place.folders.len().saturating_add(place.lost.len())),
         updates: count(updates),
         targets: count(targets),
         bytes_read: contents.bytes,

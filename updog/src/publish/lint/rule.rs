@@ -118,6 +118,11 @@ rules! {
     RawImage = Error "raw-image",
         "the update fails when the host has decoded the image",
         "withdraw the version with --max-version, and release a new one";
+    /// A folder of metadata has the file that clients ask for first.
+    TimestampMissing = Error "timestamp-missing",
+        "no host finds an update",
+        "put timestamp.json back from the newest copy, or run the first release again if it never \
+         ended";
     /// A client can ask for the target.
     TargetName = Error "target-name",
         "the host asks for another file, or clients disagree on where the file is",

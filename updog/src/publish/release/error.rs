@@ -20,6 +20,7 @@ use crate::publish::image_file::ImageFileError;
 use crate::publish::keyring::KeyringError;
 use crate::publish::lint::finding::Finding;
 use crate::publish::stage::StageError;
+use crate::publish::standing::StandingError;
 use crate::publish::tuf::TufError;
 use crate::publish::wave_file::WaveFileError;
 use crate::publish::word::Word;
@@ -58,7 +59,8 @@ pub enum Error {
     RootExpired { path: PathBuf, expires: String },
     /// A role could not be signed.
     #[snafu(display(
-        "{place} has too few of the {role} keys that {} names; give the folder with {role}*.key",
+        "{place} has too few of the {role} keys that {} names; give --keys a folder with {role}*.key, \
+         or --key {role}=FILE, or --prepare a folder for others to sign with `updata sign`",
         root.display()
     ))]
     MissingKey {
@@ -68,8 +70,8 @@ pub enum Error {
     },
     /// Others must sign too.
     #[snafu(display(
-        "{needed} of the {role} keys must sign and {usable} are here; give more keys, or \
-         --prepare a folder for the others to sign with `updata sign`"
+        "{needed} of the {role} keys must sign and {usable} are here; give more keys with \
+         --key {role}=FILE, or --prepare a folder for the others to sign with `updata sign`"
     ))]
     MoreSigners {
         role: RoleType,
@@ -114,6 +116,9 @@ pub enum Error {
     /// The published metadata cannot be extended.
     #[snafu(transparent)]
     Existing { source: ExistingError },
+    /// What an unfinished release left cannot be removed.
+    #[snafu(transparent)]
+    Standing { source: StandingError },
     /// A target cannot be put into its place.
     #[snafu(transparent)]
     Place { source: PlaceError },
@@ -157,6 +162,9 @@ impl Error {
         match self {
             Self::Published { .. }
             | Self::RootHashNotInBoot { .. }
+            | Self::RootExpired { .. }
+            | Self::MissingKey { .. }
+            | Self::MoreSigners { .. }
             | Self::Edges { .. }
             | Self::Lint { .. }
             | Self::Lock {
@@ -165,6 +173,8 @@ impl Error {
             | Self::Durable {
                 source: DurableError::NotEmpty { .. },
             } => true,
+            Self::Existing { source } => source.is_refusal(),
+            Self::Keyring { source } => source.is_refusal(),
             Self::Metadata { source } => source.is_refusal(),
             Self::Stage { source } => source.is_refusal(),
             _ => false,

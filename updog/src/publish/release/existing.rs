@@ -7,16 +7,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use snafu::{OptionExt, ResultExt, Snafu, ensure};
-use tough::schema::{Role as _, Targets};
-use tough::{ExpirationEnforcement, FilesystemTransport, IntoVec as _, Repository, TargetName};
-use update_metadata::{Digest, MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest, ManifestError};
-use url::Url;
-
 use crate::publish::bounded;
+use crate::publish::file_transport::{FileTransport, FolderUrlError, folder_url};
 use crate::publish::published::MAX_TARGETS_BYTES;
 use crate::publish::signatures::digest_of;
+use crate::publish::standing::{self, Leftovers, Standing, StandingError};
 use crate::publish::tuf::{self, RootFile, TufError};
+use snafu::{OptionExt, ResultExt, Snafu, ensure};
+use tough::schema::{Role as _, Targets};
+use tough::{ExpirationEnforcement, IntoVec as _, Repository, TargetName};
+use update_metadata::{Digest, MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest, ManifestError};
 
 /// Why the repository cannot be extended.
 #[derive(Debug, Snafu)]
@@ -25,9 +25,6 @@ pub enum ExistingError {
     /// A file of the repository cannot be read.
     #[snafu(display("reading {}", path.display()))]
     Read { path: PathBuf, source: io::Error },
-    /// The path of a folder is no URL.
-    #[snafu(display("the repository's path {} cannot be made absolute", path.display()))]
-    Path { path: PathBuf },
     /// The repository has another root role of this version.
     #[snafu(display(
         "{} is not the root role that is published as {}; give the one that is",
@@ -111,9 +108,30 @@ pub enum ExistingError {
     /// The manifest is none.
     #[snafu(display("the published {MANIFEST_TARGET} is not a manifest"))]
     Manifest { source: ManifestError },
+    /// The path of a folder is no URL.
+    #[snafu(transparent)]
+    FolderUrl { source: FolderUrlError },
+    /// It is not known what is published.
+    #[snafu(transparent)]
+    Standing { source: StandingError },
     /// A published root role cannot be read, or the runtime did not start.
     #[snafu(transparent)]
     Tuf { source: TufError },
+}
+
+impl ExistingError {
+    /// Whether a rule forbade it, rather than the machine failing.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::OtherRoot { .. }
+            | Self::OldRoot { .. }
+            | Self::RootGap { .. }
+            | Self::RootNotFollowing { .. }
+            | Self::RotatesKeys { .. } => true,
+            Self::Standing { source } => source.is_refusal(),
+            _ => false,
+        }
+    }
 }
 
 /// The newest published metadata, or nothing yet.
@@ -125,8 +143,11 @@ pub struct Existing {
     pub targets: Option<Targets>,
     /// The digest of its file.
     pub targets_sha256: Option<Digest>,
-    /// The highest version of timestamp, snapshot and targets.
+    /// The highest version of timestamp, snapshot and targets, also of those that no timestamp leads
+    /// to.
     pub highest_version: Option<u64>,
+    /// What is to be removed before the new metadata are written.
+    pub leftovers: Leftovers,
 }
 
 /// The two folders of a variant's and architecture's repository.
@@ -139,12 +160,32 @@ pub struct Folders {
 }
 
 impl Existing {
-    /// Loads and verifies what is published. Without a `timestamp.json` no client has ever seen
-    /// anything, so whatever else is there was left by a publisher that did not finish.
-    pub fn load(folders: &Folders, root: &RootFile) -> Result<Self, ExistingError> {
-        refuse_other_root(&folders.metadata, root)?;
-        if !folders.metadata.join("timestamp.json").exists() {
-            return Ok(Self::default());
+    /// Loads and verifies what is published, for a release of the targets `planned`.
+    ///
+    /// # Errors
+    /// Every [`ExistingError`]; [`StandingError::Lost`] where something was published and its
+    /// `timestamp.json` is gone.
+    pub fn load(
+        folders: &Folders,
+        root: &RootFile,
+        planned: &[String],
+    ) -> Result<Self, ExistingError> {
+        let folder = &folders.metadata;
+        refuse_other_root(folder, root)?;
+        match Standing::of(folder, planned)? {
+            Standing::Published => {}
+            Standing::Nothing => return Ok(Self::default()),
+            Standing::Unfinished(leftovers) => {
+                return Ok(Self {
+                    highest_version: leftovers.highest,
+                    leftovers,
+                    ..Self::default()
+                });
+            }
+            Standing::Lost(files) => {
+                let folder = folder.clone();
+                return Err(StandingError::Lost { folder, files }.into());
+            }
         }
         let is_new = ensure_follows(&folders.metadata, root)?;
         match tuf::block_on(load(folders, root))? {
@@ -169,7 +210,7 @@ async fn load(folders: &Folders, root: &RootFile) -> Result<Existing, ExistingEr
         folder_url(folder)?,
         folder_url(&folders.targets)?,
     )
-    .transport(FilesystemTransport)
+    .transport(FileTransport::default())
     // A repository whose metadata ran out must still be extended, or it could never be revived.
     // Signatures and versions are checked all the same, and nothing here is installed anywhere.
     .expiration_enforcement(ExpirationEnforcement::Unsafe)
@@ -208,6 +249,7 @@ async fn load(folders: &Folders, root: &RootFile) -> Result<Existing, ExistingEr
         targets: Some(targets.clone()),
         targets_sha256: Some(targets_sha256),
         highest_version: versions.iter().max().map(|version| version.get()),
+        leftovers: Leftovers::default(),
     })
 }
 
@@ -258,15 +300,23 @@ fn refuse_other_root(folder: &Path, root: &RootFile) -> Result<(), ExistingError
 
 /// A root role that is not published yet must be one that hosts get to from the one before. Whether
 /// it is such a new one.
+///
+/// The one before is the repository's, and whoever can write there can have forged it. That gains
+/// them nothing: it decides nothing but whether this goes on. What is extended is verified against
+/// the publisher's own file, and so are the new metadata, so no key but those that it names counts
+/// for either. A forged one can only hide that hosts will not follow, which whoever can write to the
+/// repository brings about by removing any file of it. `root publish` asks for the publisher's own
+/// copy of the one before, because there the old root role says what is signed anew.
 fn ensure_follows(folder: &Path, root: &RootFile) -> Result<bool, ExistingError> {
     let given = root.root().version.get();
-    if given == 1 || folder.join(root_name(root)).exists() {
+    let is_there = |path: &Path| standing::is_there(path).context(ReadSnafu { path });
+    if given == 1 || is_there(&folder.join(root_name(root)))? {
         return Ok(false);
     }
     let path = &root.path;
     let previous = folder.join(format!("{}.root.json", given - 1));
     ensure!(
-        previous.exists(),
+        is_there(&previous)?,
         RootGapSnafu {
             path,
             given,
@@ -284,12 +334,4 @@ fn ensure_follows(folder: &Path, root: &RootFile) -> Result<bool, ExistingError>
 /// `N.root.json`.
 pub fn root_name(root: &RootFile) -> String {
     format!("{}.root.json", root.root().version)
-}
-
-/// The URL of a folder, ending with a slash.
-pub(in crate::publish) fn folder_url(path: &Path) -> Result<Url, ExistingError> {
-    std::path::absolute(path)
-        .ok()
-        .and_then(|path| Url::from_directory_path(path).ok())
-        .context(PathSnafu { path })
 }

@@ -46,7 +46,7 @@ impl Inputs {
             durable::refuse_occupied(dir)?;
             args.keys.read_present(&SIGNED_ROLES)?
         } else {
-            let keys = args.keys.read(&SIGNED_ROLES)?;
+            let keys = args.keys.read_present(&SIGNED_ROLES)?;
             ensure_signers(&root, &keys, args)?;
             keys
         };

@@ -21,6 +21,9 @@ pub enum LockError {
         "another updata is publishing to {}; run again when it is done", repo.display()
     ))]
     Held { repo: PathBuf },
+    /// There is nothing to publish to.
+    #[snafu(display("no such repository: {}", repo.display()))]
+    NoRepository { repo: PathBuf },
     /// The file cannot be made or locked.
     #[snafu(display("locking {}", path.display()))]
     Io { path: PathBuf, source: io::Error },
@@ -36,7 +39,8 @@ impl PublisherLock {
     /// Takes the lock without waiting.
     ///
     /// # Errors
-    /// [`LockError::Held`] when another process, or another call in this one, has it.
+    /// [`LockError::Held`] when another process, or another call in this one, has it;
+    /// [`LockError::NoRepository`] when the folder does not exist.
     pub fn take(repo: &Path) -> Result<Self, LockError> {
         let path = repo.join(FILE_NAME);
         let file = OpenOptions::new()
@@ -44,8 +48,14 @@ impl PublisherLock {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(&path)
-            .context(IoSnafu { path: &path })?;
+            .open(&path);
+        let file = match file {
+            // The file is made where it is missing, so what is missing is the folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return NoRepositorySnafu { repo }.fail();
+            }
+            opened => opened.context(IoSnafu { path: &path })?,
+        };
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => HeldSnafu { repo }.fail(),

@@ -59,7 +59,7 @@ use super::lint::{self, gate};
 use super::period::Period;
 use super::signatures::{self, SignedBytes};
 use super::stage::{About, Stage};
-use super::word::{TARGETS_FOLDER, Word};
+use super::word::{self, TARGETS_FOLDER, Word};
 use super::{boot_check, durable, hash_image, image_file, instant, tuf};
 
 /// What is released, to where, signed with what.
@@ -83,7 +83,7 @@ pub struct ReleaseArgs {
     #[arg(long)]
     pub variant: Word,
     /// The architecture: `x86_64` or `aarch64`
-    #[arg(long)]
+    #[arg(long, value_parser = word::arch)]
     pub arch: Word,
     /// The version; releasing one that is published is refused
     #[arg(long)]
@@ -146,12 +146,14 @@ pub fn run(
     durable::create_dir_all(&args.repo)?;
     let _lock = PublisherLock::take(&args.repo)?;
     let folders = folders(args);
+    let planned = target_names(args, &inputs);
     let Existing {
         mut manifest,
         targets,
         targets_sha256,
         highest_version,
-    } = Existing::load(&folders, &inputs.root)?;
+        leftovers,
+    } = Existing::load(&folders, &inputs.root, &planned)?;
     let version = metadata::next_version(now, highest_version)?;
     let edges = admit(args, &mut manifest, std::mem::take(&mut inputs.edges))?;
 
@@ -169,6 +171,7 @@ pub fn run(
         &inputs,
         &folders,
         targets.as_ref(),
+        &planned,
         &manifest,
         &boot,
         now,
@@ -194,8 +197,9 @@ pub fn run(
         Some(prepare(dir, targets, version, &about, &inputs, now)?)
     } else {
         let (root, keys) = (&inputs.root, &inputs.keys);
-        metadata::sign(targets, version, inputs.periods, root, keys, now)?
-            .write(&folders.metadata)?;
+        let signed = metadata::sign(targets, version, inputs.periods, root, keys, now)?;
+        leftovers.remove()?;
+        signed.write(&folders.metadata)?;
         None
     };
 
@@ -286,30 +290,36 @@ fn allowed(args: &ReleaseArgs) -> Vec<Rule> {
     args.allow.iter().copied().chain(verity).collect()
 }
 
-/// What is wrong with what would be published, none of it an error that is not allowed.
-fn lint(
-    args: &ReleaseArgs,
-    inputs: &Inputs,
-    folders: &Folders,
-    targets: Option<&Targets>,
-    manifest: &Manifest,
-    boot: &BootScan,
-    now: DateTime<Utc>,
-) -> Result<Vec<Finding>, Error> {
+/// The names of the targets that the release places.
+fn target_names(args: &ReleaseArgs, inputs: &Inputs) -> Vec<String> {
     let images = names::images(&args.variant, &args.arch, &args.version);
-    let placed: Vec<String> = ImageKind::ALL
+    ImageKind::ALL
         .into_iter()
         .map(|kind| images.get(kind))
         .chain(inputs.migrations.iter().map(|(name, _)| name.as_str()))
         .chain([MANIFEST_TARGET])
         .map(str::to_owned)
-        .collect();
+        .collect()
+}
+
+/// What is wrong with what would be published, none of it an error that is not allowed.
+#[allow(clippy::too_many_arguments)] // each is a fact of its own
+fn lint(
+    args: &ReleaseArgs,
+    inputs: &Inputs,
+    folders: &Folders,
+    targets: Option<&Targets>,
+    placed: &[String],
+    manifest: &Manifest,
+    boot: &BootScan,
+    now: DateTime<Utc>,
+) -> Result<Vec<Finding>, Error> {
     let planned = gate::Planned {
         folders,
         root: inputs.root.root(),
         expires: &inputs.expires,
         targets,
-        placed: &placed,
+        placed,
         manifest,
         update: manifest.updates.last().expect("an update was added before"),
         boot_names_root_hash: boot.names_root_hash,

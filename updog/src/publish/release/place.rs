@@ -16,6 +16,7 @@ use update_metadata::{Digest, RawImage};
 use crate::publish::durable::{self, DurableError, NewFile};
 use crate::publish::event::Observer;
 use crate::publish::image_file::{self, ImageFile, ImageFileError};
+use crate::publish::standing;
 
 /// A client holds one block of this size in memory; larger ones compress no better by LZ4, whose
 /// window is 64 KiB.
@@ -25,14 +26,12 @@ const BLOCK_SIZE: BlockSize = BlockSize::Max1MB;
 #[derive(Debug, Snafu)]
 #[allow(missing_docs)] // the message says what each field is
 pub enum PlaceError {
-    /// The compressed form could not be written.
-    #[snafu(display("compressing {name}"))]
-    Compress { name: String, source: io::Error },
-    /// The LZ4 frame could not be ended.
-    #[snafu(display("compressing {name}"))]
-    Frame {
+    /// The target could not be written.
+    #[snafu(display("writing {name} into {}", folder.display()))]
+    Write {
         name: String,
-        source: lz4_flex::frame::Error,
+        folder: PathBuf,
+        source: io::Error,
     },
     /// A file that exists cannot be read.
     #[snafu(display("reading the published target {}", path.display()))]
@@ -93,9 +92,10 @@ impl TargetsFolder {
         observer: Observer<'_>,
     ) -> Result<PlacedTarget, PlaceError> {
         let length = image.length();
+        let folder = &self.path;
         self.compress(name, length, |frame| {
             let seen = image.pass("compressing", observer, |chunk| {
-                frame.write_all(chunk).context(CompressSnafu { name })
+                frame.write_all(chunk).context(WriteSnafu { name, folder })
             })?;
             if let Some(expected) = expected {
                 image.ensure_same(expected, &seen)?;
@@ -107,8 +107,9 @@ impl TargetsFolder {
     /// Compresses bytes into one LZ4 frame.
     pub fn place_compressed(&self, name: &str, bytes: &[u8]) -> Result<PlacedTarget, PlaceError> {
         let length = u64::try_from(bytes.len()).expect("a slice's length fits in 64 bits");
+        let folder = &self.path;
         self.compress(name, length, |frame| {
-            frame.write_all(bytes).context(CompressSnafu { name })
+            frame.write_all(bytes).context(WriteSnafu { name, folder })
         })
     }
 
@@ -116,7 +117,10 @@ impl TargetsFolder {
     pub fn place(&self, name: &str, bytes: &[u8]) -> Result<PlacedTarget, PlaceError> {
         let mut new = NewFile::beside(&self.path.join(name))?;
         let mut counted = Counted::new(new.file());
-        counted.write_all(bytes).context(CompressSnafu { name })?;
+        counted.write_all(bytes).context(WriteSnafu {
+            name,
+            folder: &self.path,
+        })?;
         let (length, sha256) = counted.finish();
         self.commit(new, name, length, sha256)
     }
@@ -137,11 +141,18 @@ impl TargetsFolder {
         let counted = BufWriter::new(Counted::new(new.file()));
         let mut frame = FrameEncoder::with_frame_info(info, counted);
         feed(&mut frame)?;
-        let buffered = frame.finish().context(FrameSnafu { name })?;
-        let counted = buffered
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
-            .context(CompressSnafu { name })?;
+        let counted = frame
+            .finish()
+            .map_err(io::Error::from)
+            .and_then(|buffered| {
+                buffered
+                    .into_inner()
+                    .map_err(io::IntoInnerError::into_error)
+            })
+            .context(WriteSnafu {
+                name,
+                folder: &self.path,
+            })?;
         let (length, sha256) = counted.finish();
         self.commit(new, name, length, sha256)
     }
@@ -154,7 +165,7 @@ impl TargetsFolder {
         sha256: Digest,
     ) -> Result<PlacedTarget, PlaceError> {
         let path = self.path.join(format!("{sha256}.{name}"));
-        let existed = path.exists();
+        let existed = standing::is_there(&path).context(ReadExistingSnafu { path: &path })?;
         if existed {
             let found = File::open(&path)
                 .and_then(|mut file| image_file::raw_image(&mut file))

@@ -130,6 +130,7 @@ impl Error {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Unsigned { .. } | Self::Named { .. } | Self::Shared { .. } => true,
+            Self::Keyring { source } => source.is_refusal(),
             Self::Durable { source } => source.is_refusal(),
             _ => false,
         }

@@ -449,6 +449,7 @@ fn the_rows_and_the_tests_beside_them_break_every_rule() {
         Rule::ExpiryOrder,
         Rule::RootThreshold,
         Rule::Delegations,
+        Rule::TimestampMissing,
         Rule::ConsistentSnapshot,
     ];
     for rule in Rule::ALL {

@@ -19,6 +19,7 @@ use update_metadata::{ImageKind, MANIFEST_TARGET, Update};
 
 use super::facts::{FolderFacts, Unlisted, UpdateFacts, Yardstick};
 use super::finding::{About, Finding};
+use super::rule::Rule;
 
 /// Names that a finding about many gives; of the others only their number.
 pub(super) const NAMES_SHOWN: usize = 5;
@@ -40,6 +41,17 @@ pub fn judge(folder: &FolderFacts, by: &Yardstick) -> Vec<Finding> {
 /// The rule about files that no metadata folder lists.
 pub fn judge_unlisted(unlisted: &Unlisted) -> Option<Finding> {
     targets::judge_unlisted(unlisted)
+}
+
+/// The rule about a folder that has metadata but no timestamp.
+pub fn judge_lost(folder: &Path, files: &[String]) -> Finding {
+    let about = About {
+        folder: Some(folder.to_owned()),
+        ..About::default()
+    };
+    let count = u64::try_from(files.len()).unwrap_or(u64::MAX);
+    let problem = format!("there is no timestamp.json, but {}", some_of(files, count));
+    Finding::new(Rule::TimestampMissing, about, problem)
 }
 
 /// Errors first, then in the order of folders, versions, targets and rules.

@@ -443,8 +443,20 @@ fn each_rule_is_told_when_it_is_broken_and_only_then() {
 }
 
 #[test]
+fn a_folder_without_a_timestamp_is_an_error_that_names_what_is_there() {
+    let files: Vec<String> = (1..=7).map(|n| format!("{n}.snapshot.json")).collect();
+    let finding = judge_lost(Path::new("repo/demo/x86_64"), &files);
+    assert!(finding.refuses());
+    assert_eq!(
+        finding.to_string(),
+        "error timestamp-missing: repo/demo/x86_64: there is no timestamp.json, but 1.snapshot.json, \
+         2.snapshot.json, 3.snapshot.json, 4.snapshot.json, 5.snapshot.json and 2 more"
+    );
+}
+
+#[test]
 fn the_table_and_the_tests_beside_it_break_every_rule() {
-    let beside = [Rule::ImageSize, Rule::FileUnlisted];
+    let beside = [Rule::ImageSize, Rule::FileUnlisted, Rule::TimestampMissing];
     for &rule in Rule::ALL {
         let broken = TABLE
             .iter()
