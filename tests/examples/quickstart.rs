@@ -161,11 +161,17 @@ impl Tour {
 
     fn roll_back_and_forward(&mut self) -> Result<()> {
         self.step("Somebody rolls back by hand, and forward again");
-        say("Set A still holds 1.0.0. No network and no download: two bits.");
-        self.signpost(&["rollback-to-inactive"])?;
+        say(
+            "Set A still holds 1.0.0. No network and no download: it is read, compared with its record, \
+             and gets one try. What is left is not taken again by itself.",
+        );
+        self.updog(&["rollback"])?;
         self.boot()?;
-        self.signpost(&["rollback-to-inactive"])?;
-        self.boot()
+        self.signpost(&["mark-successful-boot"])?;
+        self.updog(&["status"])?;
+        self.updog(&["rollback"])?;
+        self.boot()?;
+        self.signpost(&["mark-successful-boot"])
     }
 
     fn fall_back_from_a_bad_release(&mut self) -> Result<()> {
@@ -178,7 +184,9 @@ impl Tour {
              resets. Its one try is spent, so the boot loader goes back by itself.",
         );
         self.boot()?;
-        self.signpost(&["status"])
+        say("It may have been a power cut: it is tried once more, and then no more.");
+        self.updog(&["history"])?;
+        self.updog(&["explain", "--version", "1.2.0"])
     }
 
     fn refuse_a_tampered_mirror(&mut self) -> Result<()> {
@@ -202,12 +210,11 @@ impl Tour {
              \n\
              \x20 cd {folder}\n\
              \x20 export PATH=\"{bin}:$PATH\"\n\
-             \x20 signpost --disk host/disk.img --active {active} status\n\
-             \x20 updog --config host/updog.toml check-update --json\n\
+             \x20 updog --config host/updog.toml status\n\
+             \x20 updog --config host/updog.toml plan\n\
              \x20 updog --config host/updog.toml update\n\
              \x20 signpost --disk host/disk.img select --consume-try\n\
-             \x20 updata validate --help",
-            active = self.active
+             \x20 updata validate --help"
         );
         Ok(())
     }

@@ -185,6 +185,21 @@ fn a_rollback_is_taken_back_like_an_update() {
 }
 
 #[test]
+fn what_was_left_is_held_no_longer_once_somebody_went_back_to_it() {
+    let mut world = World::updated();
+    for (set, version) in [("A", "1.0.0"), ("B", "1.1.0")] {
+        world.host.updog(&["rollback"]).done();
+        world.comes_up(set, version);
+        world.host.signpost(&["mark-successful-boot"]).done();
+    }
+    world.host.updog(&["verify"]).done();
+    let report = world.host.updog(&["history", "--json"]).done().json();
+    let held: Vec<_> = report["holds"].as_array().unwrap().iter().collect();
+    assert_eq!(held.len(), 1, "{held:?}");
+    assert_eq!(held[0]["release"]["version"], "1.0.0");
+}
+
+#[test]
 fn a_rollback_on_the_first_boot_leads_back_to_the_good_set() {
     let mut world = World::new();
     world.host.updog(&["update"]).done();

@@ -8,7 +8,7 @@
 
 use std::io::{self, ErrorKind, Read};
 
-use lz4_flex::frame::FrameDecoder;
+use lz4_flex::frame::{Error as FrameError, FrameDecoder};
 
 /// Reads the content of the one LZ4 frame that `R` must be.
 ///
@@ -49,7 +49,7 @@ impl<R: Read> Read for Lz4Reader<R> {
             return Ok(0);
         }
         loop {
-            let length = self.decoder.read(buf)?;
+            let length = self.decoder.read(buf).map_err(in_words)?;
             if length > 0 {
                 return Ok(length);
             }
@@ -91,6 +91,22 @@ impl<R: Read> Read for Lz4Reader<R> {
         self.finished = true;
         Ok(0)
     }
+}
+
+/// What the decoder found wrong, as a sentence; errors of the input stay as they are.
+fn in_words(error: io::Error) -> io::Error {
+    let found = error.get_ref().and_then(|error| error.downcast_ref());
+    let what = match found {
+        None | Some(FrameError::IoError(_)) => return error,
+        Some(FrameError::ContentLengthError { expected, actual }) => {
+            format!("its LZ4 frame announces {expected} bytes and holds {actual}")
+        }
+        Some(other) => format!("it is no sound LZ4 frame ({other:?})"),
+    };
+    io::Error::new(
+        error.kind(),
+        format!("the compressed image is damaged: {what}"),
+    )
 }
 
 /// Passes reads through, and remembers whether one met the end of the input and where in the frame

@@ -360,13 +360,21 @@ impl History {
                 _ => {}
             },
             (AttemptKind::Update, None) => {}
-            // A rollback that was taken back before it came to anything leaves nothing.
-            (AttemptKind::Rollback, _) => {
-                if matches!(result, AttemptResult::Staged | AttemptResult::Replaced) {
+            (AttemptKind::Rollback, to) => match result {
+                // One that was taken back before it came to anything leaves nothing.
+                AttemptResult::Staged | AttemptResult::Replaced => {
                     self.holds
                         .retain(|hold| hold.kind != HeldKind::Left || hold.attempts != [id]);
                 }
-            }
+                // What somebody went back to by hand is left no longer.
+                AttemptResult::Good => {
+                    let is_it =
+                        |hold: &Hold| to.as_ref().is_some_and(|to| to.is_same(&hold.release));
+                    self.holds
+                        .retain(|hold| hold.kind != HeldKind::Left || !is_it(hold));
+                }
+                _ => {}
+            },
         }
     }
 
