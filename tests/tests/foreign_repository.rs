@@ -173,6 +173,15 @@ fn rules(outcome: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// What a manifest's entry says once a release of ours is among its updates: also which folder it
+/// is for.
+fn with_place(custom: &Value) -> Value {
+    let mut custom = custom.clone();
+    custom["variant"] = VARIANT.into();
+    custom["arch"] = ARCH.into();
+    custom
+}
+
 #[test]
 fn a_repository_of_python_tuf_is_looked_at_extended_and_installed_from() {
     const TEST: &str = "a_repository_of_python_tuf_is_looked_at_extended_and_installed_from";
@@ -205,11 +214,10 @@ fn a_repository_of_python_tuf_is_looked_at_extended_and_installed_from() {
     for (name, target) in old["targets"].as_object().unwrap() {
         if name == "manifest.json" {
             assert_ne!(&new["targets"][name], target);
-            // Ours says beside it which folder it is for.
-            let mut custom = target["custom"].clone();
-            custom["variant"] = VARIANT.into();
-            custom["arch"] = ARCH.into();
-            assert_eq!(new["targets"][name]["custom"], custom);
+            assert_eq!(
+                new["targets"][name]["custom"],
+                with_place(&target["custom"])
+            );
         } else {
             assert_eq!(&new["targets"][name], target, "{name}");
         }
