@@ -173,6 +173,33 @@ fn rules(outcome: &Value) -> Vec<&str> {
         .collect()
 }
 
+impl Foreign {
+    /// python-tuf finds targets of its own and of ours at `url`.
+    fn is_read_by_its_makers(&self, python: &Path, url: &str) {
+        let script = format!(
+            "import sys, tempfile\n\
+             from tuf.ngclient import Updater\n\
+             d = tempfile.mkdtemp()\n\
+             u = Updater(d, '{url}/{VARIANT}/{ARCH}/', d, '{url}/targets/',\n\
+             \x20           bootstrap=open(sys.argv[1], 'rb').read())\n\
+             u.refresh()\n\
+             for name in sys.argv[2:]:\n\
+             \x20   print(open(u.download_target(u.get_targetinfo(name)), 'rb').read()[:5])\n"
+        );
+        let ran = Ran::of(
+            Command::new(python)
+                .args(["-c", &script, &self.text("root.json"), KIT])
+                .arg(image("1.2.0", "root.ext4")),
+        )
+        .done();
+        assert!(
+            ran.stdout.starts_with("b'a kit'\nb'\\x04\"M\\x18"),
+            "{}",
+            ran.stdout
+        );
+    }
+}
+
 /// What a manifest's entry says once a release of ours is among its updates: also which folder it
 /// is for.
 fn with_place(custom: &Value) -> Value {
@@ -264,28 +291,7 @@ fn a_repository_of_python_tuf_is_looked_at_extended_and_installed_from() {
     );
 
     // Its makers can still read it, and hosts install from it.
-    let url = server.url();
-    let script = format!(
-        "import sys, tempfile\n\
-         from tuf.ngclient import Updater\n\
-         d = tempfile.mkdtemp()\n\
-         u = Updater(d, '{url}/{VARIANT}/{ARCH}/', d, '{url}/targets/',\n\
-         \x20           bootstrap=open(sys.argv[1], 'rb').read())\n\
-         u.refresh()\n\
-         for name in sys.argv[2:]:\n\
-         \x20   print(open(u.download_target(u.get_targetinfo(name)), 'rb').read()[:5])\n"
-    );
-    let ran = Ran::of(
-        Command::new(&python)
-            .args(["-c", &script, &foreign.text("root.json"), KIT])
-            .arg(image("1.2.0", "root.ext4")),
-    )
-    .done();
-    assert!(
-        ran.stdout.starts_with("b'a kit'\nb'\\x04\"M\\x18"),
-        "{}",
-        ran.stdout
-    );
+    foreign.is_read_by_its_makers(&python, &server.url());
     host.updog(&["update"]).done();
     let raw = fs::read(&images.root).unwrap();
     assert_eq!(host.partition("B", "root")[..raw.len()], raw);
