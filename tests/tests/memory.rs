@@ -259,6 +259,26 @@ fn what_a_newer_engine_remembers_is_neither_used_nor_replaced_by_this_one() {
 }
 
 #[test]
+fn a_history_that_cannot_be_read_keeps_nobody_from_going_back() {
+    let world = World::updated();
+    let path = world.host.path("state/history.json");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    // What chooses by it does not go on without it.
+    world.host.updog(&["update"]).expect(1).says("history.json");
+    world.host.updog(&["release-hold", "1.0.0"]).expect(1);
+    world
+        .host
+        .updog(&["rollback"])
+        .done()
+        .says("what was tried before is not known");
+    assert_eq!(world.host.next(), "A");
+    world.host.updog(&["update-revert"]).done();
+    assert_eq!(world.host.next(), "B");
+    assert!(path.is_dir());
+}
+
+#[test]
 fn migrations_in_use_stay_until_the_set_that_needs_them_is_given_up() {
     let world = World::updated();
     let live = world.host.path("migrations");

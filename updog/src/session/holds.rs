@@ -21,6 +21,7 @@ pub fn history(env: &Env) -> Result<History, SessionError> {
 /// [`SessionError::Lock`], [`SessionError::Store`] and [`SessionError::Record`].
 pub fn release_hold(env: &Env, version: &Version) -> Result<bool, SessionError> {
     let mut session = UpdateSession::begin(env, "release-hold")?;
+    session.require_record()?;
     let released = session.record.history.release(version);
     session.remember()?;
     Ok(released)

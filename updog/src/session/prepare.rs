@@ -55,6 +55,7 @@ fn carry_out(
     choice: &Choice,
 ) -> Result<Outcome, SessionError> {
     let env = session.env;
+    session.require_record()?;
     session
         .plan(command, machine::Offer::Unknown)?
         .begin(Effect::Refresh)?;

@@ -37,8 +37,8 @@ pub struct Record {
     /// What is remembered; changes are kept by [`Record::keep`].
     pub history: History,
     kept: History,
-    /// Whether a newer engine wrote the file: then it stays as it is.
-    is_newer: bool,
+    /// Whether a newer engine wrote the file, or it cannot be read: then it stays as it is.
+    stays: bool,
 }
 
 #[derive(Serialize)]
@@ -72,12 +72,17 @@ impl Record {
         Ok(Self::of(path, history, is_newer))
     }
 
-    fn of(path: PathBuf, history: History, is_newer: bool) -> Self {
+    /// An empty history in the place of one that cannot be read, and is not replaced.
+    pub(super) fn unread(state_dir: &Path) -> Self {
+        Self::of(state_dir.join("history.json"), History::default(), true)
+    }
+
+    fn of(path: PathBuf, history: History, stays: bool) -> Self {
         Self {
             path,
             kept: history.clone(),
             history,
-            is_newer,
+            stays,
         }
     }
 
@@ -86,7 +91,7 @@ impl Record {
     /// # Errors
     /// [`RecordError::MakeFolder`] and [`RecordError::Write`].
     pub fn keep(&mut self) -> Result<(), RecordError> {
-        if self.is_newer || self.history == self.kept {
+        if self.stays || self.history == self.kept {
             return Ok(());
         }
         if let Some(parent) = self.path.parent() {

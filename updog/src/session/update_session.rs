@@ -9,7 +9,7 @@ use snafu::{ResultExt, ensure};
 
 use super::history::{History, Looks, Release};
 use super::machine::{self, Effect, Facts, Offer, Refusal, State};
-use super::record::Record;
+use super::record::{Record, RecordError};
 use super::verify::known_facts;
 use super::{
     LockSnafu, NotYetGoodSnafu, OutOfOrderSnafu, RecordSnafu, RefusedSnafu, SessionError,
@@ -26,30 +26,51 @@ pub(super) struct UpdateSession<'a> {
     pub(super) env: &'a Env,
     pub(super) store: SlotStore,
     pub(super) record: Record,
+    /// Why there is none.
+    unread: Option<RecordError>,
     _lock: SessionLock,
 }
 
 impl<'a> UpdateSession<'a> {
     /// Takes the lock for `verb`, opens the disk, and brings the history up to what the disk says.
     ///
-    /// A history that cannot be kept is told to the log: whoever takes an update back on a full
-    /// disk is not held up by it. [`UpdateSession::remember`] is stricter.
+    /// A history that cannot be read or kept is told to the log: whoever takes an update back on a
+    /// failing disk is not held up by it. [`UpdateSession::require_record`] and
+    /// [`UpdateSession::remember`] are stricter.
     ///
     /// # Errors
-    /// [`SessionError::Lock`], [`SessionError::Store`] and [`SessionError::Record`].
+    /// [`SessionError::Lock`] and [`SessionError::Store`].
     pub(super) fn begin(env: &'a Env, verb: &str) -> Result<Self, SessionError> {
         let lock = SessionLock::take(&env.config.lock_file, verb, env.now).context(LockSnafu)?;
         let store = env.disk.open().context(StoreSnafu)?;
-        let mut record = Record::load(&env.config.state_dir).context(RecordSnafu)?;
+        let (mut record, unread) = match Record::load(&env.config.state_dir) {
+            Ok(record) => (record, None),
+            Err(error) => {
+                tracing::warn!(
+                    "what was tried before is not known: {}",
+                    crate::exit::chain(&error)
+                );
+                (Record::unread(&env.config.state_dir), Some(error))
+            }
+        };
         reconcile(env, &store, &mut record, Looks::Alone);
         let mut session = Self {
             env,
             store,
             record,
+            unread,
             _lock: lock,
         };
         session.try_to_remember();
         Ok(session)
+    }
+
+    /// Whether the history was read, for whoever chooses by it.
+    ///
+    /// # Errors
+    /// [`SessionError::Record`], with why it was not.
+    pub(super) fn require_record(&mut self) -> Result<(), SessionError> {
+        self.unread.take().map_or(Ok(()), Err).context(RecordSnafu)
     }
 
     /// Keeps the history, before something is done that it has to know of.
