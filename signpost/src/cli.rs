@@ -2,16 +2,17 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use serde_json::json;
-use signpost::boot_disk::{self, BootDisk};
-use signpost::gpt::MbrFault;
-use signpost::table::{Damage, Repaired};
-use signpost::{
+use crate::boot_disk::{self, BootDisk};
+use crate::gpt::MbrFault;
+use crate::table::{Damage, Repaired};
+use crate::{
     Access, ActiveChoice, BootState, Command, DiskChoice, Force, PartitionKind, Reason, Slot,
     SlotStore, SpendTry, store,
 };
+use clap::{CommandFactory as _, Parser, Subcommand};
+use serde_json::json;
 use snafu::{ResultExt, Snafu};
 
 use crate::printer::Printer;
@@ -56,6 +57,24 @@ Examples:
       Put right a damaged copy of the partition table, or what a larger disk needs.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 4 refused or locked";
+
+/// The program: reads what was typed, does it, and says how it ended.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut printer = Printer::new(io::stdout(), io::stderr());
+    match run(&args, &mut printer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            printer.error(&error, error.advice());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// What can be typed, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Args::command()
+}
 
 /// What was typed.
 #[derive(Debug, Parser)]

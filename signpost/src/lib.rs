@@ -52,9 +52,15 @@ pub mod state;
 #[cfg(feature = "std")]
 pub mod boot_disk;
 #[cfg(feature = "std")]
+pub mod cli;
+#[cfg(feature = "std")]
 pub mod device;
 #[cfg(feature = "std")]
 pub mod discover;
+#[cfg(feature = "std")]
+mod printer;
+#[cfg(feature = "std")]
+mod status;
 #[cfg(feature = "std")]
 pub mod store;
 #[cfg(feature = "std")]

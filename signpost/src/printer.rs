@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn an_error_is_its_chain_on_one_line_and_the_advice_on_the_next() {
-        let parsing = "x".parse::<signpost::Slot>().unwrap_err();
+        let parsing = "x".parse::<crate::Slot>().unwrap_err();
         let outer = io::Error::other(parsing);
         let (mut data, mut talk) = (Vec::new(), Vec::new());
         Printer::new(&mut data, &mut talk).error(&outer, Some("say A"));

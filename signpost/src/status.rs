@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::{BootAttributes, Sets, Slot};
 use serde::Serialize;
-use signpost::{BootAttributes, Sets, Slot};
 
 /// The whole answer.
 #[derive(Debug, Serialize)]
@@ -58,7 +58,7 @@ impl fmt::Display for Status {
 
 #[cfg(test)]
 mod tests {
-    use signpost::PerSlot;
+    use crate::PerSlot;
 
     use super::*;
 

@@ -4,8 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use tempfile::TempDir;
+use updog::cancel::Cancel;
 use updog::config::Config;
 use updog::env::{ConfiguredDisk, Env};
 use updog::event::Unobserved;
@@ -121,7 +123,8 @@ impl Client {
             config,
             now: updog::clock::now(),
             boot_id: String::new(),
-            observer: Box::new(Unobserved),
+            observer: Arc::new(Unobserved),
+            cancel: Cancel::default(),
         }
     }
 }

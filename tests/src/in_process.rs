@@ -10,6 +10,7 @@ use signpost::layout::Layout;
 use signpost::store::Error as StoreError;
 use signpost::{ActiveChoice, BlockDevice, PartitionKind, Slot, SlotStore};
 use tempfile::TempDir;
+use updog::cancel::Cancel;
 use updog::config::Config;
 use updog::env::{Env, OpenDisk};
 use updog::event::Unobserved;
@@ -123,7 +124,8 @@ impl Site {
             now: self.now,
             disk: Box::new(Named(device, active)),
             boot_id: "boot".to_owned(),
-            observer: Box::new(Unobserved),
+            observer: Arc::new(Unobserved),
+            cancel: Cancel::default(),
         }
     }
 

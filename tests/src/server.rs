@@ -182,6 +182,11 @@ impl Server {
             .push((part.to_owned(), Box::new(hook)));
     }
 
+    /// Hooks that did not run yet never will.
+    pub fn forget_hooks(&self) {
+        lock(&self.state).hooks.clear();
+    }
+
     /// The requests so far; forgets them.
     pub fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut lock(&self.state).seen)

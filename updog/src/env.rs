@@ -1,17 +1,21 @@
 //! What a verb works with, wired once by the program.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use signpost::store::Error as StoreError;
 use signpost::{Access, ActiveChoice, DiskChoice, SlotStore};
 use snafu::{ResultExt, Snafu};
 use update_metadata::{Host, WaveCheck};
 
+use crate::cancel::Cancel;
 use crate::config::{Config, ConfigError};
 use crate::event::Observer;
 use crate::os_release::{self, OsRelease, OsReleaseError};
 use crate::repository::RepositorySettings;
 use crate::repository::cache::CacheFolders;
 use crate::sets::{FactsStore, Verified};
+use crate::watch::Watch;
 
 /// The outside of a session: settings, the time of the run, and who looks on.
 pub struct Env {
@@ -24,7 +28,9 @@ pub struct Env {
     /// Which boot this is; empty where the kernel does not say.
     pub boot_id: String,
     /// Sees what happens.
-    pub observer: Box<dyn Observer>,
+    pub observer: Arc<dyn Observer>,
+    /// Whether to stop.
+    pub cancel: Cancel,
 }
 
 /// Opens the disk that carries the partition sets, for reading and writing.
@@ -99,6 +105,11 @@ impl Env {
         }
     }
 
+    /// What is handed down to whatever takes time.
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.observer.clone(), self.cancel.clone())
+    }
+
     /// The records of what the sets hold.
     pub fn facts(&self) -> FactsStore {
         FactsStore::new(&self.config.state_dir)
@@ -130,6 +141,7 @@ impl Env {
             trust_dir: config.state_dir.join("tuf"),
             transport: config.transport.clone(),
             query: Vec::new(),
+            watch: self.watch(),
         }
     }
 

@@ -1,40 +1,189 @@
-//! What happens during a session, as values. Libraries emit them; a renderer shows them.
+//! What happens during a run, as values: the one stream that bar, log lines and JSON lines are made
+//! of. Libraries emit events and never print; a renderer shows them.
+//!
+//! As JSON an event is an object whose key `event` says which one it is, and whose other keys are
+//! described at each. `schema`, `time` and that key are in every line. New events and new keys may
+//! come under the same [`SCHEMA`]; what is there keeps its name and meaning.
 
 use std::fmt;
 
+use semver::Version;
+use serde::{Serialize, Serializer};
+use signpost::Slot;
 use update_metadata::ImageKind;
 
+use crate::exit::Exit;
 use crate::session::machine::Effect;
 
+/// The version of the JSON form. It changes when a reader of the former one could be misled.
+pub const SCHEMA: u32 = 1;
+
 /// Something that an onlooker may want to see.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The next effect of the plan begins.
-    Effect(Effect),
-    /// A step begins.
+    /// A program begins: `{"verb": "update", "version": "0.1.0"}`. The first event.
+    Begin {
+        /// What it was asked for.
+        verb: &'static str,
+        /// Its own version.
+        version: &'static str,
+    },
+    /// The next effect of the plan begins: `{"effect": "read_back"}`.
+    Effect(#[serde(serialize_with = "effect")] Effect),
+    /// A step begins: `{"step": "write", "image": "root", "unit": "bytes",
+    /// "total": 4194304}`. `unit` and `total` are there where it is known how much there is to do.
     Step(Step),
-    /// `done` of `total` units of the current step are behind us. `done` never falls.
+    /// So many units of the current step are behind us: `{"done": 1048576, "total": 4194304}`.
+    /// `done` never falls.
     Progress {
-        /// Bytes behind us.
+        /// Units behind us.
         done: u64,
-        /// Bytes in all.
+        /// Units in all.
         total: u64,
+    },
+    /// The step is done. Steps do not overlap; one that fails has no such end.
+    StepEnd,
+    /// Nothing goes on until this comes, [`Event::Resumed`] says when: `{"for": "server"}`.
+    Waiting(Wait),
+    /// What was waited for has come.
+    Resumed,
+    /// Something worth telling: `{"note": "retry", ..., "message": "..."}`.
+    Note(Note),
+    /// A line of the log: `{"level": "warn", "message": "..."}`.
+    Log {
+        /// `error`, `warn`, `info`, `debug` or `trace`.
+        level: &'static str,
+        /// The line.
+        message: String,
+    },
+    /// The program ends. The last event.
+    End(End),
+}
+
+/// The steps of a run that take time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Fetching and verifying the repository's metadata: `refresh`.
+    Refresh,
+    /// Caching migrations and metadata for the next boot: `cache_migrations`.
+    CacheMigrations,
+    /// Fetching a target to a file: `fetch`, with `target`.
+    Fetch {
+        /// Its signed name.
+        target: String,
+        /// Its length.
+        bytes: u64,
+    },
+    /// Fetching, decoding and writing an image: `write`, with `image`. The bytes are those of the
+    /// compressed image.
+    Write {
+        /// Which.
+        image: ImageKind,
+        /// Compressed.
+        bytes: u64,
+    },
+    /// Reading back from the disk an image that was just written: `read_back`, with `image`.
+    ReadBack {
+        /// Which.
+        image: ImageKind,
+        /// Its length.
+        bytes: u64,
+    },
+    /// Reading an image of a set and comparing it with what was signed: `verify`, with `image`.
+    Verify {
+        /// Which.
+        image: ImageKind,
+        /// Its length.
+        bytes: u64,
     },
 }
 
-/// The steps of a session that take time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Fetching and verifying the repository's metadata.
-    Refresh,
-    /// Caching migrations and metadata for the next boot.
-    CacheMigrations,
-    /// Fetching the target of this name to a file; the units are bytes of the target.
-    Fetch(String),
-    /// Fetching, decoding and writing an image; the units are bytes of the compressed image.
-    Write(ImageKind),
-    /// Reading an image back from the disk; the units are bytes of the image.
-    ReadBack(ImageKind),
+/// What nothing goes on without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "for", rename_all = "snake_case")]
+pub enum Wait {
+    /// A connection, or the answer to a request.
+    Server,
+    /// The next bytes of an answer: the transfer stands still.
+    Data,
+    /// The time before a request is tried again.
+    Pause {
+        /// How long, in all.
+        milliseconds: u64,
+    },
+    /// The disk, until everything that was written is on it.
+    Sync,
+}
+
+/// Something that an operator may want to know, and that no failure is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "note", rename_all = "snake_case")]
+pub enum Note {
+    /// There is no update for this host.
+    NothingToDo {
+        /// As a plain clause.
+        reason: String,
+    },
+    /// The version that was asked for is none for this host.
+    NotOffered {
+        /// As a plain clause.
+        reason: String,
+    },
+    /// The set holds the update already, and is verified instead of written.
+    HoldsAlready {
+        /// Which.
+        set: Slot,
+        /// What it holds.
+        version: Version,
+    },
+    /// The server has an older state than the trusted one, which stays in use.
+    StaleMirror {
+        /// Its address, without secrets.
+        repository: String,
+    },
+    /// A transfer broke and goes on.
+    Retry {
+        /// The address of the file, without secrets.
+        file: String,
+        /// Bytes that came so far.
+        at: u64,
+        /// What happened.
+        reason: String,
+    },
+    /// A sentence for whoever gave the command.
+    Message {
+        /// The sentence.
+        message: String,
+    },
+}
+
+/// How a program ended: `{"outcome": "refused", "code": 4, "error": "...", "advice": "..."}`. The
+/// last two only where something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct End {
+    /// The exit, as `outcome` and `code`.
+    #[serde(flatten)]
+    pub exit: Exit,
+    /// Why it was not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What can be done next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+impl Step {
+    /// How many bytes there are to go through, where that is known.
+    pub fn total(&self) -> Option<u64> {
+        match self {
+            Self::Refresh | Self::CacheMigrations => None,
+            Self::Fetch { bytes, .. }
+            | Self::Write { bytes, .. }
+            | Self::ReadBack { bytes, .. }
+            | Self::Verify { bytes, .. } => Some(*bytes),
+        }
+    }
 }
 
 impl fmt::Display for Step {
@@ -42,15 +191,79 @@ impl fmt::Display for Step {
         match self {
             Self::Refresh => f.write_str("refreshing the repository"),
             Self::CacheMigrations => f.write_str("caching migrations"),
-            Self::Fetch(name) => write!(f, "fetching {name}"),
-            Self::Write(kind) => write!(f, "writing the {kind} image"),
-            Self::ReadBack(kind) => write!(f, "reading back the {kind} image"),
+            Self::Fetch { target, .. } => write!(f, "fetching {target}"),
+            Self::Write { image, .. } => write!(f, "writing the {image} image"),
+            Self::ReadBack { image, .. } => write!(f, "reading back the {image} image"),
+            Self::Verify { image, .. } => write!(f, "verifying the {image} image"),
         }
     }
 }
 
-/// Sees events as they happen. Must be quick and must not fail.
-pub trait Observer {
+impl Serialize for Step {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Form<'a> {
+            step: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            target: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            image: Option<ImageKind>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            unit: Option<&'static str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            total: Option<u64>,
+        }
+        let (step, target, image) = match self {
+            Self::Refresh => ("refresh", None, None),
+            Self::CacheMigrations => ("cache_migrations", None, None),
+            Self::Fetch { target, .. } => ("fetch", Some(target.as_str()), None),
+            Self::Write { image, .. } => ("write", None, Some(*image)),
+            Self::ReadBack { image, .. } => ("read_back", None, Some(*image)),
+            Self::Verify { image, .. } => ("verify", None, Some(*image)),
+        };
+        Form {
+            step,
+            target,
+            image,
+            unit: self.total().map(|_| "bytes"),
+            total: self.total(),
+        }
+        .serialize(serializer)
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde wants it
+fn effect<S: Serializer>(effect: &Effect, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Form {
+        effect: Effect,
+    }
+    Form { effect: *effect }.serialize(serializer)
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NothingToDo { reason } => write!(f, "no update required: {reason}"),
+            Self::NotOffered { reason } => write!(f, "nothing was written: {reason}"),
+            Self::HoldsAlready { set, version } => {
+                write!(f, "set {set} holds {version} already; verifying it")
+            }
+            Self::StaleMirror { repository } => write!(
+                f,
+                "stale mirror: {repository} serves an older state than this host trusts; the \
+                 trusted one is still valid and stays in use"
+            ),
+            Self::Retry { file, at, reason } => {
+                write!(f, "fetching {file} at byte {at}: {reason}; trying again")
+            }
+            Self::Message { message } => f.write_str(message),
+        }
+    }
+}
+
+/// Sees events as they happen, from any thread. Must be quick and must not fail.
+pub trait Observer: Send + Sync {
     /// `event` happens now.
     fn observe(&self, event: &Event);
 }
@@ -61,4 +274,142 @@ pub struct Unobserved;
 
 impl Observer for Unobserved {
     fn observe(&self, _: &Event) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn assert_forms(forms: impl IntoIterator<Item = (Event, &'static str)>) {
+        for (event, expected) in forms {
+            let expected: Value = serde_json::from_str(expected).unwrap();
+            assert_eq!(serde_json::to_value(&event).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn the_json_form_of_a_step_is_the_documented_one() {
+        let (image, bytes) = (ImageKind::Root, 7);
+        let target = "t".to_owned();
+        assert_forms(
+            [
+                (Step::Refresh, r#"{"event": "step", "step": "refresh"}"#),
+                (
+                    Step::CacheMigrations,
+                    r#"{"event": "step", "step": "cache_migrations"}"#,
+                ),
+                (
+                    Step::Fetch { target, bytes },
+                    r#"{"event": "step", "step": "fetch", "target": "t", "unit": "bytes", "total": 7}"#,
+                ),
+                (
+                    Step::Write { image, bytes },
+                    r#"{"event": "step", "step": "write", "image": "root", "unit": "bytes", "total": 7}"#,
+                ),
+                (
+                    Step::ReadBack { image, bytes },
+                    r#"{"event": "step", "step": "read_back", "image": "root", "unit": "bytes", "total": 7}"#,
+                ),
+                (
+                    Step::Verify { image, bytes },
+                    r#"{"event": "step", "step": "verify", "image": "root", "unit": "bytes", "total": 7}"#,
+                ),
+            ]
+            .map(|(step, form)| (Event::Step(step), form)),
+        );
+        let wait = |wait, form| (Event::Waiting(wait), form);
+        assert_forms([
+            wait(Wait::Server, r#"{"event": "waiting", "for": "server"}"#),
+            wait(Wait::Data, r#"{"event": "waiting", "for": "data"}"#),
+            wait(
+                Wait::Pause { milliseconds: 9 },
+                r#"{"event": "waiting", "for": "pause", "milliseconds": 9}"#,
+            ),
+            wait(Wait::Sync, r#"{"event": "waiting", "for": "sync"}"#),
+        ]);
+    }
+
+    #[test]
+    fn the_json_form_of_everything_else_is_the_documented_one() {
+        let (verb, version) = ("update", "0.1.0");
+        let (level, message) = ("warn", "m".to_owned());
+        let reason = || "r".to_owned();
+        let end = |exit, error: Option<&str>, advice: Option<&str>| {
+            Event::End(End {
+                exit,
+                error: error.map(str::to_owned),
+                advice: advice.map(str::to_owned),
+            })
+        };
+        assert_forms([
+            (
+                Event::Begin { verb, version },
+                r#"{"event": "begin", "verb": "update", "version": "0.1.0"}"#,
+            ),
+            (
+                Event::Effect(Effect::ReadBack),
+                r#"{"event": "effect", "effect": "read_back"}"#,
+            ),
+            (
+                Event::Progress { done: 1, total: 2 },
+                r#"{"event": "progress", "done": 1, "total": 2}"#,
+            ),
+            (Event::StepEnd, r#"{"event": "step_end"}"#),
+            (Event::Resumed, r#"{"event": "resumed"}"#),
+            (
+                Event::Log { level, message },
+                r#"{"event": "log", "level": "warn", "message": "m"}"#,
+            ),
+            (
+                end(Exit::Done, None, None),
+                r#"{"event": "end", "outcome": "done", "code": 0}"#,
+            ),
+            (
+                end(Exit::Refused, Some("e"), Some("a")),
+                r#"{"event": "end", "outcome": "refused", "code": 4, "error": "e", "advice": "a"}"#,
+            ),
+        ]);
+        assert_forms(
+            [
+                (
+                    Note::NothingToDo { reason: reason() },
+                    r#"{"event": "note", "note": "nothing_to_do", "reason": "r"}"#,
+                ),
+                (
+                    Note::NotOffered { reason: reason() },
+                    r#"{"event": "note", "note": "not_offered", "reason": "r"}"#,
+                ),
+                (
+                    Note::HoldsAlready {
+                        set: Slot::B,
+                        version: Version::new(1, 2, 3),
+                    },
+                    r#"{"event": "note", "note": "holds_already", "set": "B", "version": "1.2.3"}"#,
+                ),
+                (
+                    Note::StaleMirror {
+                        repository: "u".to_owned(),
+                    },
+                    r#"{"event": "note", "note": "stale_mirror", "repository": "u"}"#,
+                ),
+                (
+                    Note::Retry {
+                        file: "f".to_owned(),
+                        at: 3,
+                        reason: reason(),
+                    },
+                    r#"{"event": "note", "note": "retry", "file": "f", "at": 3, "reason": "r"}"#,
+                ),
+                (
+                    Note::Message {
+                        message: "m".to_owned(),
+                    },
+                    r#"{"event": "note", "note": "message", "message": "m"}"#,
+                ),
+            ]
+            .map(|(note, form)| (Event::Note(note), form)),
+        );
+    }
 }

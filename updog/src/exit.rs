@@ -4,6 +4,11 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
+use crate::cancel::Signal;
+
 /// The exit codes of `updog` and `updata`; each is documented in the README and tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -17,6 +22,9 @@ pub enum Exit {
     NothingToUpdate,
     /// A rule forbids it now, or another session holds the lock.
     Refused,
+    /// A signal ended the work before it was done, between two blocks: 130 for SIGINT, 143 for
+    /// SIGTERM, as shells count.
+    Interrupted(Signal),
 }
 
 impl Exit {
@@ -28,7 +36,31 @@ impl Exit {
             Self::Usage => 2,
             Self::NothingToUpdate => 3,
             Self::Refused => 4,
+            Self::Interrupted(Signal::Interrupt) => 130,
+            Self::Interrupted(Signal::Terminate) => 143,
         }
+    }
+
+    /// In the JSON form of the event stream.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::NothingToUpdate => "nothing_to_update",
+            Self::Refused => "refused",
+            Self::Interrupted(_) => "interrupted",
+        }
+    }
+}
+
+/// As `outcome` and `code`.
+impl Serialize for Exit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut form = serializer.serialize_struct("Exit", 2)?;
+        form.serialize_field("outcome", self.name())?;
+        form.serialize_field("code", &self.code())?;
+        form.end()
     }
 }
 
@@ -87,8 +119,10 @@ mod tests {
             Exit::Usage,
             Exit::NothingToUpdate,
             Exit::Refused,
+            Exit::Interrupted(Signal::Interrupt),
+            Exit::Interrupted(Signal::Terminate),
         ];
-        assert_eq!(exits.map(Exit::code), [0, 1, 2, 3, 4]);
+        assert_eq!(exits.map(Exit::code), [0, 1, 2, 3, 4, 130, 143]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! network, disk, clock or processes sits behind small ports gathered in [`env::Env`].
 
 pub mod boot_id;
+pub mod cancel;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -24,5 +25,7 @@ pub mod publish;
 pub mod reboot;
 pub mod render;
 pub mod repository;
+pub mod scratch;
 pub mod session;
 pub mod sets;
+pub mod watch;

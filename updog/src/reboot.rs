@@ -1,6 +1,7 @@
 //! Handing the host over to its init system.
 
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,10 +9,15 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::SIGTERM;
 use snafu::{ResultExt, Snafu, ensure};
 
+use crate::cancel::{Cancel, Cancelled};
+
 /// Why this host does not reboot. What was armed stays armed: any later reboot takes it.
 #[derive(Debug, Snafu)]
 #[allow(missing_docs)] // the message says what each field is
 pub enum RebootError {
+    /// The run was told to stop before.
+    #[snafu(display("not asking for it"))]
+    Cancelled { source: Cancelled },
     /// SIGTERM cannot be held off.
     #[snafu(display("holding off SIGTERM"))]
     Signal { source: io::Error },
@@ -27,11 +33,14 @@ pub enum RebootError {
 /// for it.
 ///
 /// SIGTERM is ignored from here until the process ends: the init system sends it to stop us while
-/// the command is still at work, and a command that dies half-way would leave the reboot undone.
+/// the command is still at work, and a command that dies half-way would leave the reboot undone. For
+/// the same reason the command is not in our process group: what is typed at our terminal from now
+/// on does not reach it.
 ///
 /// # Errors
 /// Every [`RebootError`].
-pub fn reboot(command: &[String]) -> Result<(), RebootError> {
+pub fn reboot(command: &[String], cancel: &Cancel) -> Result<(), RebootError> {
+    cancel.check().context(CancelledSnafu)?;
     let text = command.join(" ");
     let Some((program, arguments)) = command.split_first() else {
         return Err(io::ErrorKind::InvalidInput.into()).context(SpawnSnafu { command: text });
@@ -40,6 +49,7 @@ pub fn reboot(command: &[String]) -> Result<(), RebootError> {
     let status = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
+        .process_group(0)
         // Data goes to stdout, and this is none.
         .stdout(io::stderr())
         .status()
@@ -60,7 +70,7 @@ mod tests {
 
     fn run(command: &[&str]) -> Result<(), String> {
         let command: Vec<String> = command.iter().map(ToString::to_string).collect();
-        reboot(&command).map_err(|error| error.to_string())
+        reboot(&command, &Cancel::default()).map_err(|error| error.to_string())
     }
 
     #[test]

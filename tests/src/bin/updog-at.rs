@@ -6,13 +6,14 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
+use updog::cancel::Cancel;
 use updog::config::Config;
 use updog::env::{ConfiguredDisk, Env};
-use updog::event::Unobserved;
 use updog::exit::{Exit, chain};
-use updog::render::Renderer;
+use updog::render::{Progress, Renderer};
 use updog::session::{Choice, choose};
 
 #[allow(clippy::print_stdout, clippy::print_stderr)] // a program for tests
@@ -24,7 +25,8 @@ fn main() -> ExitCode {
     let Ok(now) = time.parse() else {
         return Exit::Usage.into();
     };
-    Renderer::for_stderr().init_logging(LevelFilter::INFO);
+    let renderer = Renderer::for_stderr(Progress::Auto);
+    renderer.init_logging(LevelFilter::INFO);
     let config = match Config::load(Path::new(config)) {
         Ok(config) => config,
         Err(error) => {
@@ -41,7 +43,8 @@ fn main() -> ExitCode {
         now,
         disk: Box::new(disk),
         boot_id: String::new(),
-        observer: Box::new(Unobserved),
+        observer: Arc::new(renderer),
+        cancel: Cancel::default(),
     };
     match choose(&env, &Choice::default()) {
         Ok(offer) => {

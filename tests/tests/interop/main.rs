@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use system_tests::host::Host;
@@ -14,6 +15,7 @@ use system_tests::programs::Ran;
 use system_tests::publisher::{ARCH, Publisher, VARIANT};
 use system_tests::server::Server;
 use tempfile::TempDir;
+use updog::cancel::Cancel;
 use updog::config::Config;
 use updog::env::{ConfiguredDisk, Env};
 use updog::event::Unobserved;
@@ -61,7 +63,8 @@ impl Theirs {
             config,
             now: updog::clock::now(),
             boot_id: String::new(),
-            observer: Box::new(Unobserved),
+            observer: Arc::new(Unobserved),
+            cancel: Cancel::default(),
         };
         choose(&env, &Choice::default()).map(|offer| offer.repository)
     }

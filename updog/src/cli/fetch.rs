@@ -44,16 +44,14 @@ pub(super) fn fetch(
 ) -> Result<Exit, CliError> {
     env.observer.observe(&Event::Step(Step::Refresh));
     let repository = UpdateRepository::refresh(env.repository_settings(), env.now)?;
+    env.observer.observe(&Event::StepEnd);
     let target = repository.target(name)?;
-    env.observer
-        .observe(&Event::Step(Step::Fetch(name.to_owned())));
-    let saved = repository.save(
-        &target,
-        path,
-        existing,
-        Readers::Everyone,
-        env.observer.as_ref(),
-    )?;
+    env.observer.observe(&Event::Step(Step::Fetch {
+        target: name.to_owned(),
+        bytes: target.length,
+    }));
+    let saved = repository.save(&target, path, existing, Readers::Everyone)?;
+    env.observer.observe(&Event::StepEnd);
     if saved == Saved::AlreadyThere {
         Printer::note(&format!(
             "updog: {} holds target {name} already; nothing was fetched",

@@ -14,8 +14,11 @@ Examples:
 A set that was just written is tried once. If it does not come up and mark itself good (signpost
 mark-successful-boot), the boot loader falls back to the set that runs now.
 
+SIGINT and SIGTERM stop a run between two blocks, never in the middle of a table write; it says what
+is left on the disk, and the same command starts over. A second SIGINT ends it at once.
+
 Exit codes: 0 done, or nothing to do; 1 failed; 2 wrong usage; 3 check-update, plan or mirror found
-no update; 4 refused, or another session holds the lock.";
+no update; 4 refused, or another session holds the lock; 130 stopped by SIGINT; 143 by SIGTERM.";
 
 pub(super) const STATUS: &str = "\
 Examples:

@@ -11,27 +11,31 @@ mod plan;
 mod printer;
 mod refresh;
 mod rollback;
+mod signals;
 mod status;
 mod time;
 mod verify;
 mod write;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use semver::Version;
-use snafu::Snafu;
+use snafu::{ResultExt, Snafu};
 use tracing::level_filters::LevelFilter;
 use update_metadata::WaveCheck;
 
 use self::printer::Printer;
+use crate::cancel::{self, Cancel, Cancelled};
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::env::{ConfiguredDisk, Env};
+use crate::event::{End, Event, Observer as _};
 use crate::exit::{Exit, chain};
-use crate::render::{Drawing, Renderer};
+use crate::render::{Progress, Renderer};
 use crate::repository::RepositoryError;
 use crate::repository::save::{Existing, SaveError};
-use crate::session::{Choice, OtherHost, SessionError, WhichSet};
+use crate::session::{self, Choice, OtherHost, SessionError, WhichSet};
 use crate::{boot_id, clock};
 
 /// Updates this host from a signed repository, into the partition set that is not running.
@@ -77,6 +81,9 @@ struct Options {
     /// How much to tell on stderr
     #[arg(long, value_name = "LEVEL", default_value = "info", global = true)]
     log_level: LogLevel,
+    /// How to show progress on stderr; auto is bar on a terminal and plain elsewhere
+    #[arg(long, value_name = "FORM", default_value = "auto", global = true)]
+    progress: ProgressForm,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -167,6 +174,55 @@ enum LogLevel {
     Error,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProgressForm {
+    Auto,
+    Bar,
+    Plain,
+    Json,
+    None,
+}
+
+impl Verb {
+    /// As it is typed.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::CheckUpdate => "check-update",
+            Self::Explain { .. } => "explain",
+            Self::Plan => "plan",
+            Self::Prepare => "prepare",
+            Self::UpdateApply => "update-apply",
+            Self::UpdateRevert => "update-revert",
+            Self::Update => "update",
+            Self::Rollback => "rollback",
+            Self::History => "history",
+            Self::ReleaseHold { .. } => "release-hold",
+            Self::Verify { .. } => "verify",
+            Self::Refresh => "refresh",
+            Self::Fetch { .. } => "fetch",
+            Self::Mirror { .. } => "mirror",
+        }
+    }
+
+    /// What is left behind when the verb is interrupted.
+    fn leaves(&self, env: &Env) -> String {
+        let on_disk = || session::standing(env);
+        let left = match self {
+            Self::Status
+            | Self::CheckUpdate
+            | Self::Explain { .. }
+            | Self::Plan
+            | Self::Refresh
+            | Self::History => None,
+            Self::Fetch { .. } => Some("no part of the file was left behind".to_owned()),
+            Self::Mirror { .. } => Some("what is in the folder already is kept".to_owned()),
+            _ => on_disk(),
+        };
+        left.unwrap_or_else(|| "nothing was changed on the disk".to_owned())
+    }
+}
+
 /// Why a verb failed.
 #[derive(Debug, Snafu)]
 #[allow(missing_docs)] // the message is the source's
@@ -183,6 +239,9 @@ enum CliError {
     /// A target is not in its file.
     #[snafu(transparent)]
     Save { source: SaveError },
+    /// A signal would not be noticed.
+    #[snafu(display("asking for signals"))]
+    Signals { source: std::io::Error },
     /// The data could not be printed.
     #[snafu(display("writing to stdout"))]
     Print { source: std::io::Error },
@@ -219,10 +278,21 @@ impl CliError {
     }
 }
 
+/// What can be typed, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command line of this process and says how it ended. Everything that there is to say
 /// was said.
 pub fn run(cli: &Cli) -> Exit {
-    let renderer = Renderer::for_stderr();
+    let renderer = Renderer::for_stderr(match cli.options.progress {
+        ProgressForm::Auto => Progress::Auto,
+        ProgressForm::Bar => Progress::Bar,
+        ProgressForm::Plain => Progress::Plain,
+        ProgressForm::Json => Progress::Json,
+        ProgressForm::None => Progress::None,
+    });
     renderer.init_logging(match cli.options.log_level {
         LogLevel::Trace => LevelFilter::TRACE,
         LogLevel::Debug => LevelFilter::DEBUG,
@@ -230,39 +300,71 @@ pub fn run(cli: &Cli) -> Exit {
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     });
-    let result = dispatch(cli, &renderer);
-    renderer.finish();
-    match result {
-        Ok(exit) => exit,
-        Err(error) => {
-            Printer::complain("updog", &chain(&error), error.advice().as_deref());
-            error.exit()
-        }
+    renderer.observe(&Event::Begin {
+        verb: cli.verb.name(),
+        version: env!("CARGO_PKG_VERSION"),
+    });
+    let end = match prepare(cli, &renderer) {
+        Ok(env) => match dispatch(cli, &env, &renderer) {
+            Ok(exit) => End {
+                exit,
+                error: None,
+                advice: None,
+            },
+            Err(error) => match cancel::find(&error) {
+                Some(cancelled) => interrupted(&error, cancelled, &cli.verb.leaves(&env)),
+                None => failed(&error),
+            },
+        },
+        Err(error) => failed(&error),
+    };
+    let exit = end.exit;
+    renderer.observe(&Event::End(end));
+    exit
+}
+
+fn failed(error: &CliError) -> End {
+    End {
+        exit: error.exit(),
+        error: Some(chain(error)),
+        advice: error.advice(),
     }
 }
 
-fn dispatch(cli: &Cli, renderer: &Renderer) -> Result<Exit, CliError> {
-    let options = &cli.options;
-    let config = Config::load(&options.config)?;
-    for key in &config.unknown_keys {
-        tracing::warn!(
-            "{}: key '{key}' means nothing here",
-            options.config.display()
-        );
+/// The end of a run that was told to stop, with what it leaves behind.
+fn interrupted(error: &CliError, cancelled: Cancelled, leaves: &str) -> End {
+    End {
+        exit: Exit::Interrupted(cancelled.signal),
+        error: Some(chain(error)),
+        advice: Some(format!("{leaves}; run the command again")),
     }
-    let observer = Box::new(Drawing::new(renderer.clone()));
+}
+
+/// Everything that a verb works with.
+fn prepare(cli: &Cli, renderer: &Renderer) -> Result<Env, CliError> {
+    let cancel: Cancel = signals::watch().context(SignalsSnafu)?;
+    let path = &cli.options.config;
+    let config = Config::load(path)?;
+    for key in &config.unknown_keys {
+        tracing::warn!("{}: key '{key}' means nothing here", path.display());
+    }
     let disk = ConfiguredDisk {
         disk: config.disk.clone(),
         active: config.active,
     };
-    let env = Env {
+    Ok(Env {
         config,
         disk: Box::new(disk),
         now: clock::now(),
         boot_id: boot_id::read(),
-        observer,
-    };
-    let printer = Printer::new(options.json);
+        observer: Arc::new(renderer.clone()),
+        cancel,
+    })
+}
+
+fn dispatch(cli: &Cli, env: &Env, renderer: &Renderer) -> Result<Exit, CliError> {
+    let options = &cli.options;
+    let printer = Printer::new(options.json, renderer);
     let choice = Choice {
         variant: options.variant.clone(),
         forced: options.image.clone(),
@@ -273,20 +375,20 @@ fn dispatch(cli: &Cli, renderer: &Renderer) -> Result<Exit, CliError> {
         },
     };
     match &cli.verb {
-        Verb::CheckUpdate if options.all => check_update::list(&env, &choice, printer),
-        Verb::CheckUpdate => check_update::check(&env, &choice, printer),
-        Verb::Status => status::status(&env, printer),
-        Verb::Explain { only } => explain::explain(&env, &choice, only.as_ref(), printer),
-        Verb::Plan => plan::plan(&env, &choice, printer),
-        Verb::Prepare => write::prepare(&env, &choice, printer),
-        Verb::Update => write::update(&env, &choice, options.reboot, printer),
-        Verb::UpdateApply => activate::apply(&env, options.reboot),
-        Verb::UpdateRevert => activate::revert(&env),
-        Verb::Rollback => rollback::rollback(&env, options.reboot, printer),
-        Verb::History => history::history(&env, printer),
-        Verb::ReleaseHold { version } => history::release_hold(&env, version),
-        Verb::Verify { set } => verify::verify(&env, *set, printer),
-        Verb::Refresh => refresh::refresh(&env, printer),
+        Verb::CheckUpdate if options.all => check_update::list(env, &choice, printer),
+        Verb::CheckUpdate => check_update::check(env, &choice, printer),
+        Verb::Status => status::status(env, printer),
+        Verb::Explain { only } => explain::explain(env, &choice, only.as_ref(), printer),
+        Verb::Plan => plan::plan(env, &choice, printer),
+        Verb::Prepare => write::prepare(env, &choice, printer),
+        Verb::Update => write::update(env, &choice, options.reboot, printer),
+        Verb::UpdateApply => activate::apply(env, options.reboot),
+        Verb::UpdateRevert => activate::revert(env),
+        Verb::Rollback => rollback::rollback(env, options.reboot, printer),
+        Verb::History => history::history(env, printer),
+        Verb::ReleaseHold { version } => history::release_hold(env, version),
+        Verb::Verify { set } => verify::verify(env, *set, printer),
+        Verb::Refresh => refresh::refresh(env, printer),
         Verb::Fetch {
             target,
             output,
@@ -297,22 +399,20 @@ fn dispatch(cli: &Cli, renderer: &Renderer) -> Result<Exit, CliError> {
             } else {
                 Existing::Keep
             };
-            fetch::fetch(&env, target, output, existing, printer)
+            fetch::fetch(env, target, output, existing, printer)
         }
         Verb::Mirror { out, arch, from } => {
             let other = OtherHost {
                 arch: arch.clone(),
                 version: from.clone(),
             };
-            mirror::mirror(&env, &choice, &other, out, printer)
+            mirror::mirror(env, &choice, &other, out, printer)
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -4,16 +4,19 @@ use std::io::{self, Write as _};
 
 use serde::Serialize;
 
+use crate::render::{NOTE, Renderer};
+
 /// Prints data as text or as JSON.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Printer {
+pub(super) struct Printer<'a> {
     json: bool,
+    renderer: &'a Renderer,
 }
 
-impl Printer {
-    /// Prints JSON if `json`.
-    pub(super) fn new(json: bool) -> Self {
-        Self { json }
+impl<'a> Printer<'a> {
+    /// Prints JSON if `json`, with what `renderer` draws out of the way.
+    pub(super) fn new(json: bool, renderer: &'a Renderer) -> Self {
+        Self { json, renderer }
     }
 
     /// `value` as pretty JSON, or else each of `lines`.
@@ -22,29 +25,22 @@ impl Printer {
         value: &impl Serialize,
         lines: impl IntoIterator<Item = String>,
     ) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        if self.json {
-            serde_json::to_writer_pretty(&mut out, value)?;
-            writeln!(out)?;
-        } else {
-            for line in lines {
-                writeln!(out, "{line}")?;
+        self.renderer.suspend(|| {
+            let mut out = io::stdout().lock();
+            if self.json {
+                serde_json::to_writer_pretty(&mut out, value)?;
+                writeln!(out)?;
+            } else {
+                for line in lines {
+                    writeln!(out, "{line}")?;
+                }
             }
-        }
-        out.flush()
+            out.flush()
+        })
     }
 
-    /// A note to whoever watches.
+    /// A note to whoever watches, in the form that stderr has.
     pub(super) fn note(text: &str) {
-        // Nobody can be told that stderr is gone.
-        let _ = writeln!(io::stderr(), "{text}");
-    }
-
-    /// An error, and below it what to do.
-    pub(super) fn complain(program: &str, message: &str, advice: Option<&str>) {
-        Self::note(&format!("{program}: {message}"));
-        if let Some(advice) = advice {
-            Self::note(&format!("{program}: to go on: {advice}"));
-        }
+        tracing::error!(target: NOTE, "{text}");
     }
 }

@@ -35,6 +35,7 @@ struct Role<'a> {
 pub(super) fn refresh(env: &Env, printer: Printer) -> Result<Exit, CliError> {
     env.observer.observe(&Event::Step(Step::Refresh));
     let repository = UpdateRepository::refresh(env.repository_settings(), env.now)?;
+    env.observer.observe(&Event::StepEnd);
     let roles = repository.roles();
     let report = Report {
         metadata_base_url: repository.shown_metadata_url(),

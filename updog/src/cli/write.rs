@@ -8,6 +8,7 @@ use super::check_update::line;
 use super::printer::Printer;
 use super::{CliError, PrintSnafu};
 use crate::env::Env;
+use crate::event::{Event, Note};
 use crate::exit::Exit;
 use crate::session::{self, Choice, Outcome};
 
@@ -15,7 +16,7 @@ use crate::session::{self, Choice, Outcome};
 pub(super) fn prepare(env: &Env, choice: &Choice, printer: Printer) -> Result<Exit, CliError> {
     let update = match session::prepare(env, choice)? {
         Outcome::Written(update) | Outcome::AlreadyWritten(update) => update,
-        Outcome::NothingToDo(decision) => return Ok(nothing_to_do(&decision, choice)),
+        Outcome::NothingToDo(decision) => return Ok(nothing_to_do(env, &decision, choice)),
     };
     Printer::note("updog: the running version still boots next; to go on: updog update-apply");
     printer
@@ -33,7 +34,7 @@ pub(super) fn update(
 ) -> Result<Exit, CliError> {
     let update = match session::update(env, choice)? {
         Outcome::Written(update) | Outcome::AlreadyWritten(update) => update,
-        Outcome::NothingToDo(decision) => return Ok(nothing_to_do(&decision, choice)),
+        Outcome::NothingToDo(decision) => return Ok(nothing_to_do(env, &decision, choice)),
     };
     Printer::note(&format!(
         "updog: {} boots next. If it does not come up, the running version boots again by itself; \
@@ -50,19 +51,17 @@ pub(super) fn update(
 }
 
 /// Nothing was written. That is no failure, unless somebody asked for exactly this version.
-fn nothing_to_do(decision: &Decision, choice: &Choice) -> Exit {
-    match decision {
-        Decision::NoCandidate { reason } if choice.forced.is_some() => {
-            Printer::note(&format!("updog: nothing was written: {reason}"));
-            Exit::Failed
-        }
-        Decision::NoCandidate { reason } => {
-            Printer::note(&format!("updog: no update required: {reason}"));
-            Exit::Done
-        }
-        other => {
-            Printer::note(&format!("updog: no update required: {other}"));
-            Exit::Done
-        }
-    }
+fn nothing_to_do(env: &Env, decision: &Decision, choice: &Choice) -> Exit {
+    let reason = match decision {
+        Decision::NoCandidate { reason } => reason.clone(),
+        other => other.to_string(),
+    };
+    let is_none = matches!(decision, Decision::NoCandidate { .. });
+    let (note, exit) = if is_none && choice.forced.is_some() {
+        (Note::NotOffered { reason }, Exit::Failed)
+    } else {
+        (Note::NothingToDo { reason }, Exit::Done)
+    };
+    env.observer.observe(&Event::Note(note));
+    exit
 }

@@ -14,7 +14,9 @@ use update_metadata::{Digest, ImageKind, Verity};
 
 use super::verity::{Geometry, SUPERBLOCK_BYTES, Tree, VerityError};
 use super::write::Written;
-use crate::event::{Event, Observer, Step};
+use crate::cancel::Cancelled;
+use crate::event::Step;
+use crate::watch::Watch;
 
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -29,6 +31,13 @@ pub enum ReadBackError {
         partition: String,
         offset: u64,
         source: io::Error,
+    },
+    /// The run was told to stop.
+    #[snafu(display("reading back the {kind} image, at offset {offset}"))]
+    Cancelled {
+        kind: ImageKind,
+        offset: u64,
+        source: Cancelled,
     },
     /// The device holds other bytes than were written.
     #[snafu(display(
@@ -77,14 +86,18 @@ pub fn verify(
     written: &Written,
     partition: &InactivePartition,
     mut take: impl FnMut(&[u8]),
-    observer: &dyn Observer,
+    watch: &Watch,
 ) -> Result<(), ReadBackError> {
     let kind = written.kind;
-    observer.observe(&Event::Step(Step::ReadBack(kind)));
+    watch.step(Step::ReadBack {
+        image: kind,
+        bytes: written.length,
+    });
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut hasher = Sha256::new();
     let mut offset = 0;
     while offset < written.length {
+        watch.check().context(CancelledSnafu { kind, offset })?;
         let left = written.length - offset;
         let length = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
         let bytes = &mut chunk[..length];
@@ -96,10 +109,7 @@ pub fn verify(
         hasher.update(&*bytes);
         take(bytes);
         offset = offset.saturating_add(u64::try_from(length).unwrap_or(left));
-        observer.observe(&Event::Progress {
-            done: offset,
-            total: written.length,
-        });
+        watch.progress(offset, written.length);
     }
     let found = Digest::from(<[u8; 32]>::from(hasher.finalize()));
     ensure!(
@@ -111,6 +121,7 @@ pub fn verify(
             written: written.sha256
         }
     );
+    watch.step_end();
     Ok(())
 }
 

@@ -15,8 +15,8 @@ use update_metadata::{Digest, ImageKind, RawImage};
 use super::read_back::{self, ReadBackError};
 use super::verity::{Geometry, TreeBuilder};
 use super::write::{self, WriteError, Written};
-use crate::event::Unobserved;
 use crate::repository::TargetReader;
+use crate::watch::Watch;
 
 const MIB: usize = 1 << 20;
 
@@ -101,7 +101,7 @@ fn put(
     let mut encoder = FrameEncoder::new(Vec::new());
     encoder.write_all(image).unwrap();
     let reader = TargetReader::of_bytes("image.lz4", encoder.finish().unwrap());
-    write::write(kind, reader, partition, signed, None, &Unobserved)
+    write::write(kind, reader, partition, signed, None, &Watch::nobody())
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn an_image_of_exactly_the_partition_fits_and_one_byte_more_does_not() {
     let length = usize::try_from(boot.len()).unwrap();
     let written = put(ImageKind::Boot, &content(length), &boot, None).unwrap();
     assert_eq!(written.length, boot.len());
-    read_back::verify(&written, &boot, |_| {}, &Unobserved).unwrap();
+    read_back::verify(&written, &boot, |_| {}, &Watch::nobody()).unwrap();
 
     let before = device.memory.to_bytes();
     let error = put(ImageKind::Boot, &content(length + 1), &boot, None).unwrap_err();
@@ -175,7 +175,7 @@ fn a_device_that_keeps_other_bytes_than_were_written_is_found_out() {
     let device = FaultyDevice::new();
     let root = partition(&device, PartitionKind::Root);
     let written = put(ImageKind::Root, &content(2 * MIB + 10), &root, None).unwrap();
-    read_back::verify(&written, &root, |_| {}, &Unobserved).unwrap();
+    read_back::verify(&written, &root, |_| {}, &Watch::nobody()).unwrap();
     // The root partition of set B, found by what was written to it.
     let start = {
         let bytes = device.memory.to_bytes();
@@ -189,7 +189,7 @@ fn a_device_that_keeps_other_bytes_than_were_written_is_found_out() {
         device
             .lie_at
             .store(u64::try_from(start + at).unwrap(), Ordering::SeqCst);
-        let error = read_back::verify(&written, &root, |_| {}, &Unobserved).unwrap_err();
+        let error = read_back::verify(&written, &root, |_| {}, &Watch::nobody()).unwrap_err();
         assert!(
             matches!(error, ReadBackError::OtherBytes { .. }),
             "{at}: {error}"
@@ -200,7 +200,7 @@ fn a_device_that_keeps_other_bytes_than_were_written_is_found_out() {
         u64::try_from(start + 2 * MIB + 10).unwrap(),
         Ordering::SeqCst,
     );
-    read_back::verify(&written, &root, |_| {}, &Unobserved).unwrap();
+    read_back::verify(&written, &root, |_| {}, &Watch::nobody()).unwrap();
 }
 
 #[test]

@@ -14,8 +14,10 @@ use update_metadata::{Digest, ImageKind, RawImage};
 
 use super::codec::Lz4Reader;
 use super::verity::TreeBuilder;
-use crate::event::{Event, Observer, Step};
+use crate::cancel::Cancelled;
+use crate::event::{Step, Wait};
 use crate::repository::TargetReader;
+use crate::watch::Watch;
 
 /// Bytes of one write.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -47,6 +49,13 @@ pub enum WriteError {
         partition: String,
         offset: u64,
         source: io::Error,
+    },
+    /// The run was told to stop.
+    #[snafu(display("writing the {kind} image, at offset {offset}"))]
+    Cancelled {
+        kind: ImageKind,
+        offset: u64,
+        source: Cancelled,
     },
     /// The device refused to sync.
     #[snafu(display("syncing the {kind} image on {partition}"))]
@@ -90,11 +99,14 @@ pub fn write(
     partition: &InactivePartition,
     signed: Option<&RawImage>,
     mut tree: Option<&mut TreeBuilder>,
-    observer: &dyn Observer,
+    watch: &Watch,
 ) -> Result<Written, WriteError> {
-    observer.observe(&Event::Step(Step::Write(kind)));
     let target = source.target().name().to_owned();
     let total = source.target().length;
+    watch.step(Step::Write {
+        image: kind,
+        bytes: total,
+    });
     let limit = partition.len();
     let mut reader = Lz4Reader::new(source);
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -121,6 +133,7 @@ pub fn write(
             }
             .fail();
         };
+        watch.check().context(CancelledSnafu { kind, offset })?;
         hasher.update(bytes);
         if let Some(tree) = tree.as_deref_mut() {
             tree.update(bytes);
@@ -131,10 +144,7 @@ pub fn write(
             offset,
         })?;
         offset = end;
-        observer.observe(&Event::Progress {
-            done: reader.input().received(),
-            total,
-        });
+        watch.progress(reader.input().received(), total);
     }
     let written = Written {
         kind,
@@ -145,10 +155,12 @@ pub fn write(
     if let Some(signed) = signed {
         compare(&written, signed)?;
     }
-    partition.sync().context(SyncSnafu {
+    let synced = watch.while_waiting(Wait::Sync, || partition.sync());
+    synced.context(SyncSnafu {
         kind,
         partition: partition.name(),
     })?;
+    watch.step_end();
     Ok(written)
 }
 

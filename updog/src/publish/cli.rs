@@ -248,7 +248,8 @@ fn say(lines: &[String]) {
     }
 }
 
-fn command() -> Command {
+/// What can be typed, for manual pages and completions too.
+pub fn command() -> Command {
     // `-h` is the hash image there, as in Bottlerocket's tool.
     let help = Arg::new("help")
         .long("help")

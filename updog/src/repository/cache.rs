@@ -14,8 +14,9 @@ use snafu::{ResultExt, Snafu};
 
 use super::save::{Existing, SaveError};
 use super::{RepositoryError, SignedTarget, UpdateRepository};
+use crate::cancel::Cancelled;
 use crate::durable::{self, Readers, ReplaceError};
-use crate::event::Unobserved;
+use crate::event::Step;
 
 /// A cached target is a program or a manifest; a larger one is a mistake of the publisher.
 const MAX_CACHED_TARGET_BYTES: u64 = 256 << 20;
@@ -36,6 +37,9 @@ pub enum CacheError {
     /// A metadata file cannot be written.
     #[snafu(display("caching verified metadata"))]
     Metadata { source: ReplaceError },
+    /// The run was told to stop.
+    #[snafu(display("looking for what the migration needs"))]
+    Stopped { source: Cancelled },
     /// A folder cannot be made, or emptied of what an earlier run left.
     #[snafu(display("making the folder {}", path.display()))]
     MakeFolder { path: PathBuf, source: io::Error },
@@ -102,15 +106,22 @@ pub fn stage(
         let name = file_name(repository.is_consistent(), target);
         let path = target_folder.staged.join(&name);
         let cached = target_folder.live.join(&name);
-        if !(super::save::holds(&cached, target).unwrap_or(false)
+        if !(super::save::holds(&cached, target, repository.watch().cancel()).unwrap_or(false)
             && fs::hard_link(&cached, &path).is_ok())
         {
+            repository.watch().step(Step::Fetch {
+                target: target.name().to_owned(),
+                bytes: target.length,
+            });
             let (existing, readers) = (Existing::Replace, Readers::Owner);
             repository
-                .save(target, &path, existing, readers, &Unobserved)
+                .save(target, &path, existing, readers)
                 .context(WriteSnafu)?;
+            repository.watch().step_end();
         }
     }
+    repository.watch().step(Step::CacheMigrations);
+    // A run that is to stop ends at the check below, whatever is missing here.
     for (name, bytes) in metadata_files(repository, delegated, &metadata_folder.live) {
         let path = metadata_folder.staged.join(name);
         durable::replace(&path, &bytes).context(MetadataSnafu)?;
@@ -127,6 +138,7 @@ pub fn stage(
             trusted_root,
         )
         .context(CheckSnafu)?;
+    repository.watch().step_end();
     Ok(StagedCache {
         folders: [target_folder, metadata_folder],
     })
@@ -174,6 +186,7 @@ impl StagedCache {
 impl StagedFolder {
     /// An empty folder beside `live`, which is made where it does not exist.
     fn begin(live: &Path) -> Result<Self, CacheError> {
+        durable::remove_strays(live);
         let beside = |suffix: &str| {
             let mut name = live.as_os_str().to_owned();
             name.push(suffix);
@@ -250,7 +263,8 @@ pub(super) fn file_name(is_consistent: bool, target: &SignedTarget) -> String {
 /// The metadata of this run with the names of their files, in the order in which they may be
 /// written: roots from the newest down to 1 (an older image starts at its own), then the `delegated`
 /// roles, targets, snapshot, and last the timestamp that leads to them. `dir` may have older roots
-/// from an earlier run.
+/// from an earlier run. When the run is to stop, roots may be missing; who calls asks for that before
+/// it uses them.
 pub(super) fn metadata_files(
     repository: &UpdateRepository,
     delegated: Vec<(String, Vec<u8>)>,
@@ -269,6 +283,9 @@ pub(super) fn metadata_files(
         }
         let path = dir.join(format!("{}.root.json", version - 1));
         let Some(older) = repository.older_root(version - 1, &root.root, &path) else {
+            if repository.watch().check().is_err() {
+                break;
+            }
             tracing::warn!(
                 "the repository has no usable root {}: an image that ships a root older than \
                  {version} could not use what is kept here",

@@ -11,10 +11,13 @@ use snafu::{OptionExt, ResultExt, Snafu};
 use tough::schema::{Metafile, RoleType, Targets};
 use update_metadata::{MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest, ManifestError};
 
-use super::cache::{CacheError, CacheFolders, TargetSnafu, file_name, look_up, metadata_files};
+use super::cache::{
+    CacheError, CacheFolders, StoppedSnafu, TargetSnafu, file_name, look_up, metadata_files,
+};
 use super::known_state::{KeptFiles, KnownState};
 use super::trust::{TrustError, TrustStore, read_bounded};
 use super::{RepositoryError, SignedTarget, UpdateRepository, save};
+use crate::cancel::Cancel;
 
 /// Why the cache is of no use to a migrator.
 #[derive(Debug, Snafu)]
@@ -50,6 +53,7 @@ pub struct CachedRepository {
     dir: PathBuf,
     is_consistent: bool,
     targets: Targets,
+    cancel: Cancel,
 }
 
 impl CachedRepository {
@@ -60,6 +64,7 @@ impl CachedRepository {
     pub fn open(
         folders: CacheFolders<'_>,
         trusted_root: &Path,
+        cancel: &Cancel,
     ) -> Result<Option<Self>, CachedError> {
         let dir = folders.metadata;
         let Some(timestamp) = read(&dir.join("timestamp.json"))? else {
@@ -99,6 +104,7 @@ impl CachedRepository {
             dir: folders.targets.to_owned(),
             is_consistent: root.consistent_snapshot,
             targets: targets.signed,
+            cancel: cancel.clone(),
         }))
     }
 
@@ -112,7 +118,7 @@ impl CachedRepository {
         Ok(CachedTarget {
             name: name.to_owned(),
             bytes: target.length,
-            is_cached: save::holds(&path, &target).context(ReadSnafu { path })?,
+            is_cached: save::holds(&path, &target, &self.cancel).context(ReadSnafu { path })?,
         })
     }
 
@@ -124,7 +130,7 @@ impl CachedRepository {
         let target = SignedTarget::find(&self.targets, MANIFEST_TARGET)?;
         let path = self.path(&target);
         let is_whole = target.length <= MAX_MANIFEST_BYTES
-            && save::holds(&path, &target).context(ReadSnafu { path: &path })?;
+            && save::holds(&path, &target, &self.cancel).context(ReadSnafu { path: &path })?;
         snafu::ensure!(is_whole, NoManifestSnafu { path });
         let json = fs::read(&path).context(ReadSnafu { path: &path })?;
         Manifest::from_slice(&json).context(ManifestSnafu { path })
@@ -201,7 +207,7 @@ pub fn needs(
         let path = folders
             .targets
             .join(file_name(repository.is_consistent(), &target));
-        let is_cached = save::holds(&path, &target).unwrap_or(false);
+        let is_cached = save::holds(&path, &target, repository.watch().cancel()).unwrap_or(false);
         if !is_cached {
             missing = missing.saturating_add(target.length);
         }
@@ -213,6 +219,8 @@ pub fn needs(
     }
     let delegated = repository.delegated_metadata().context(TargetSnafu)?;
     let metadata = metadata_files(repository, delegated, folders.metadata);
+    // A run that is to stop may have missed what is there.
+    repository.watch().check().context(StoppedSnafu)?;
     let metadata = metadata.iter().fold(0_u64, |sum, (_, bytes)| {
         sum.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
     });

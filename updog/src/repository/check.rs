@@ -9,7 +9,9 @@ use snafu::ResultExt;
 use tough::{ExpirationEnforcement, FilesystemTransport, RepositoryLoader};
 use url::Url;
 
-use super::error::{FolderSnafu, ReadTargetSnafu, RefreshSnafu, RepositoryError, ToughError};
+use super::error::{
+    CancelledSnafu, FolderSnafu, ReadTargetSnafu, RefreshSnafu, RepositoryError, ToughError,
+};
 use super::{SignedTarget, UpdateRepository};
 
 impl UpdateRepository {
@@ -33,7 +35,7 @@ impl UpdateRepository {
         };
         let (metadata_url, targets_url) = (url(metadata)?, url(files)?);
         let root = fs::read(trusted_root).context(FolderSnafu { path: trusted_root })?;
-        self.runtime.block_on(async {
+        let check = async {
             let repository = RepositoryLoader::new(&root, metadata_url.clone(), targets_url)
                 .transport(FilesystemTransport)
                 .expiration_enforcement(ExpirationEnforcement::Unsafe)
@@ -56,6 +58,11 @@ impl UpdateRepository {
                 read.await.context(ReadTargetSnafu { name })?;
             }
             Ok(())
-        })
+        };
+        self.network
+            .block_on(self.settings.watch.cancel(), check)
+            .with_context(|_| CancelledSnafu {
+                url: self.settings.metadata_base_url.clone(),
+            })?
     }
 }

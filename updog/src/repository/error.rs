@@ -10,7 +10,9 @@ use url::Url;
 
 use super::transport::ClientError;
 use super::trust::TrustError;
+use crate::cancel::Cancelled;
 use crate::exit::chain;
+use crate::scratch::ScratchError;
 
 /// Why there is nothing to trust, or a target cannot be had.
 #[derive(Debug, Snafu)]
@@ -23,9 +25,18 @@ pub enum RepositoryError {
     /// The HTTP client cannot be made.
     #[snafu(display("preparing to reach {}", shown(url)))]
     Client { url: Url, source: ClientError },
-    /// The scratch folder for tough cannot be made or read.
-    #[snafu(display("making a scratch folder"))]
-    Scratch { source: std::io::Error },
+    /// The folder that tough works in cannot be made.
+    #[snafu(display("preparing to verify metadata"))]
+    Scratch { source: ScratchError },
+    /// It cannot be written.
+    #[snafu(display("preparing to verify metadata in {}", path.display()))]
+    Seed {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    /// The run was told to stop.
+    #[snafu(display("asking the repository {}", shown(url)))]
+    Cancelled { url: Url, source: Cancelled },
     /// What this host trusts cannot be read or kept.
     #[snafu(display("handling this host's trusted metadata"))]
     Trust { source: TrustError },

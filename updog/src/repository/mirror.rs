@@ -19,8 +19,9 @@ use url::Url;
 
 use super::save::{self, Existing, SaveError, Saved};
 use super::{RepositoryError, SignedTarget, UpdateRepository, cache};
+use crate::cancel::Cancelled;
 use crate::durable::{self, Readers, ReplaceError};
-use crate::event::{Event, Observer, Step};
+use crate::event::Step;
 
 /// Why the mirror is not complete. What was there before is as it was, or newer file by file.
 #[derive(Debug, Snafu)]
@@ -47,6 +48,9 @@ pub enum MirrorError {
     /// A metadata file cannot be written.
     #[snafu(display("mirroring verified metadata"))]
     Metadata { source: ReplaceError },
+    /// The run was told to stop.
+    #[snafu(display("before the metadata of the mirror were written"))]
+    Cancelled { source: Cancelled },
     /// The folder's path is none that a URL can name.
     #[snafu(display("{} cannot be named by a file URL", path.display()))]
     NoUrl { path: PathBuf },
@@ -99,7 +103,6 @@ pub fn mirror(
     repository: &UpdateRepository,
     names: &[String],
     dir: &Path,
-    observer: &dyn Observer,
 ) -> Result<Mirror, MirrorError> {
     let (metadata_dir, targets_dir) = (dir.join("metadata"), dir.join("targets"));
     for path in [&metadata_dir, &targets_dir] {
@@ -113,27 +116,28 @@ pub fn mirror(
         .iter()
         .map(|name| Ok((file_name(repository, name)?, repository.target(name)?)))
         .collect::<Result<Vec<_>, MirrorError>>()?;
-    check_room(&targets, &targets_dir)?;
+    check_room(repository, &targets, &targets_dir)?;
 
     let mut files = Vec::new();
     for (name, target) in &targets {
         let path = targets_dir.join(name);
         make_folders(&targets_dir, &path)?;
-        observer.observe(&Event::Step(Step::Fetch(target.name().to_owned())));
-        let saved = repository.save(
-            target,
-            &path,
-            Existing::Replace,
-            Readers::Everyone,
-            observer,
-        )?;
+        repository.watch().step(Step::Fetch {
+            target: target.name().to_owned(),
+            bytes: target.length,
+        });
+        let saved = repository.save(target, &path, Existing::Replace, Readers::Everyone)?;
+        repository.watch().step_end();
         files.push(MirroredFile {
             path: Path::new("targets").join(name),
             bytes: target.length,
             written: saved == Saved::Written,
         });
     }
-    for (name, bytes) in cache::metadata_files(repository, delegated, &metadata_dir) {
+    let metadata = cache::metadata_files(repository, delegated, &metadata_dir);
+    // One that was cut off there is not all that is needed.
+    repository.watch().check().context(CancelledSnafu)?;
+    for (name, bytes) in metadata {
         let path = metadata_dir.join(&name);
         let written =
             durable::replace_if_changed(&path, &bytes, Readers::Everyone).context(MetadataSnafu)?;
@@ -176,10 +180,14 @@ fn file_name(repository: &UpdateRepository, name: &str) -> Result<PathBuf, Mirro
     })
 }
 
-fn check_room(targets: &[(PathBuf, SignedTarget)], dir: &Path) -> Result<(), MirrorError> {
+fn check_room(
+    repository: &UpdateRepository,
+    targets: &[(PathBuf, SignedTarget)],
+    dir: &Path,
+) -> Result<(), MirrorError> {
     let missing = targets.iter().try_fold(0_u64, |sum, (name, target)| {
         let path = dir.join(name);
-        match save::holds(&path, target) {
+        match save::holds(&path, target, repository.watch().cancel()) {
             Ok(true) => Ok(sum),
             Ok(false) => Ok(sum.saturating_add(target.length)),
             Err(source) => Err(SaveError::Write { path, source }),

@@ -13,6 +13,7 @@ mod kept;
 mod known_state;
 mod known_transport;
 pub mod mirror;
+mod network;
 pub mod pace;
 mod refresh;
 mod roles;
@@ -29,7 +30,6 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use snafu::{OptionExt, ResultExt, ensure};
-use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tough::schema::{Root, Signed};
 use tough::{IntoVec as _, Repository, Transport as _};
@@ -37,15 +37,17 @@ use update_metadata::{MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest};
 use url::Url;
 
 use self::error::{
-    ClientSnafu, ManifestSnafu, NotRecordedSnafu, ReadTargetSnafu, RuntimeSnafu,
+    CancelledSnafu, ClientSnafu, ManifestSnafu, NotRecordedSnafu, ReadTargetSnafu, RuntimeSnafu,
     TargetTooLargeSnafu,
 };
 pub use self::error::{RepositoryError, ToughError, shown};
 pub use self::kept::{KeptTrust, kept_trust};
+use self::network::Network;
 pub use self::roles::TrustedRole;
 pub use self::target::{SignedTarget, TargetReader};
 use self::transport::{RepositoryTransport, TransportSettings};
 pub use self::trust::{TrustError, TrustStore, TrustedRoot};
+use crate::watch::Watch;
 
 const TARGET_CHUNKS_AHEAD: usize = 16;
 
@@ -64,12 +66,14 @@ pub struct RepositorySettings {
     pub transport: TransportSettings,
     /// Sent with every request, see [`UpdateRepository::add_query`].
     pub query: Vec<(&'static str, String)>,
+    /// Who looks on, and whether to stop.
+    pub watch: Watch,
 }
 
 /// A repository whose metadata were verified, and are unexpired, at the time of the run.
 #[derive(Debug)]
 pub struct UpdateRepository {
-    runtime: Runtime,
+    network: Network,
     transport: RepositoryTransport,
     repository: Arc<Repository>,
     metadata: VerifiedMetadata,
@@ -102,20 +106,21 @@ impl UpdateRepository {
         settings: RepositorySettings,
         now: DateTime<Utc>,
     ) -> Result<Self, RepositoryError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .context(RuntimeSnafu)?;
+        let network = Network::start().context(RuntimeSnafu)?;
         let transport = RepositoryTransport::new(&settings).with_context(|_| ClientSnafu {
             url: settings.metadata_base_url.clone(),
         })?;
         for (key, value) in &settings.query {
             transport.add_query(key, value);
         }
-        let refreshed = runtime.block_on(refresh::refresh(&settings, &transport, now))?;
+        let refresh = refresh::refresh(&settings, &transport, now);
+        let refreshed = network
+            .block_on(settings.watch.cancel(), refresh)
+            .with_context(|_| CancelledSnafu {
+                url: settings.metadata_base_url.clone(),
+            })??;
         Ok(Self {
-            runtime,
+            network,
             transport,
             repository: Arc::new(refreshed.repository),
             metadata: refreshed.metadata,
@@ -127,6 +132,11 @@ impl UpdateRepository {
     /// Whether the server had only an older state than the trusted one, which is therefore in use.
     pub fn is_stale(&self) -> bool {
         self.is_stale
+    }
+
+    /// Who looks on, and whether to stop.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.settings.watch
     }
 
     /// Sends `key=value` with every request from now on.
@@ -169,12 +179,15 @@ impl UpdateRepository {
         SignedTarget::find(&self.repository.targets().signed, name)
     }
 
-    /// Starts to fetch `target`. Dropping the reader ends the transfer.
+    /// Starts to fetch `target`. Dropping the reader ends the transfer. When the run is to stop, a
+    /// read fails with [`Cancelled`](crate::cancel::Cancelled), however long the server says nothing.
     pub fn open(&self, target: &SignedTarget) -> TargetReader {
         let (sender, receiver) = mpsc::channel(TARGET_CHUNKS_AHEAD);
         let repository = self.repository.clone();
         let name = target.tough_name.clone();
-        self.runtime.spawn(async move {
+        let cancel = self.settings.watch.cancel().clone();
+        let told = sender.clone();
+        let transfer = async move {
             // A send fails only when the reader is gone; then nobody is left to tell.
             let failed = |error| Err(std::io::Error::other(ToughError::from(error)));
             let mut stream = match repository.read_target(&name).await {
@@ -190,6 +203,12 @@ impl UpdateRepository {
                 if sender.send(chunk.or_else(failed)).await.is_err() {
                     return;
                 }
+            }
+        };
+        self.network.spawn(async move {
+            if let Err(cancelled) = network::unless_cancelled(&cancel, transfer).await {
+                // As above.
+                let _ = told.send(Err(cancelled.into())).await;
             }
         });
         TargetReader::new(target.clone(), receiver)
@@ -248,7 +267,8 @@ impl UpdateRepository {
                 .join(&format!("{version}.root.json"))
                 .ok()?;
             let fetch = async { self.transport.fetch(url).await?.into_vec().await };
-            let bytes = self.runtime.block_on(fetch).ok()?;
+            let cancel = self.settings.watch.cancel();
+            let bytes = self.network.block_on(cancel, fetch).ok()?.ok()?;
             (u64::try_from(bytes.len())
                 .is_ok_and(|length| length <= self.settings.transport.limits.root))
             .then_some(bytes)

@@ -8,8 +8,7 @@
 //! expired at the one time that the run has. The first that fails ends it, and those before it
 //! stay kept (TUF specification 5.3 to 5.6). Versions are written before the files that they guard.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -24,7 +23,7 @@ use url::Url;
 
 use super::error::{
     EqualKeysSnafu, ExpiredSnafu, NotRecordedSnafu, OtherPlaceSnafu, RepositoryError,
-    RolledBackSnafu, ScratchSnafu, TrustSnafu, UnknownKeySnafu, shown,
+    RolledBackSnafu, ScratchSnafu, SeedSnafu, TrustSnafu, UnknownKeySnafu, shown,
 };
 use super::known_state::{KeptFiles, News};
 use super::known_transport::KnownTransport;
@@ -34,6 +33,8 @@ use super::trust::{TrustStore, TrustedRoot};
 use super::versions::Versions;
 use super::{RepositorySettings, VerifiedMetadata};
 use crate::clock;
+use crate::event::Note;
+use crate::scratch::Scratch;
 
 /// Roots that are followed in one run. Each is a file fetched and two thresholds of signatures.
 const MAX_ROOT_UPDATES: u64 = 1024;
@@ -59,13 +60,11 @@ pub(super) async fn refresh(
         .newest_root(&settings.trusted_root)
         .context(TrustSnafu)?;
     let files = trust.files();
-    let scratch = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(0o700))
-        .tempdir()
-        .context(ScratchSnafu)?;
+    let scratch = Scratch::new(&settings.trust_dir).context(ScratchSnafu)?;
     // Where tough looks for what it trusted last time.
     for (name, bytes) in files.trusted(&start.root.signed) {
-        fs::write(scratch.path().join(name), bytes).context(ScratchSnafu)?;
+        let path = scratch.path().join(name);
+        fs::write(&path, bytes).context(SeedSnafu { path })?;
     }
     let known = KnownTransport::new(
         transport.clone(),
@@ -110,11 +109,9 @@ pub(super) async fn refresh(
 
     let is_stale = known.news() == News::Older;
     if is_stale {
-        tracing::warn!(
-            "stale mirror: {} serves an older state than this host trusts; the trusted one is \
-             still valid and stays in use",
-            shown(&settings.metadata_base_url)
-        );
+        settings.watch.note(Note::StaleMirror {
+            repository: shown(&settings.metadata_base_url),
+        });
     }
     Ok(Refreshed {
         repository,

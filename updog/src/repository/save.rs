@@ -16,9 +16,10 @@ use url::Url;
 
 use super::error::shown;
 use super::{SignedTarget, UpdateRepository};
+use crate::cancel::Cancel;
 use crate::digest;
 use crate::durable::{self, Readers};
-use crate::event::{Event, Observer};
+use crate::event::Wait;
 
 const PART_PREFIX: &str = ".updog-part-";
 const CHUNK_BYTES: usize = 1 << 20;
@@ -113,9 +114,8 @@ impl UpdateRepository {
         path: &Path,
         existing: Existing,
         readers: Readers,
-        observer: &dyn Observer,
     ) -> Result<Saved, SaveError> {
-        if holds(path, target).context(WriteSnafu { path })? {
+        if holds(path, target, self.watch().cancel()).context(WriteSnafu { path })? {
             return Ok(Saved::AlreadyThere);
         }
         match fs::metadata(path) {
@@ -136,7 +136,7 @@ impl UpdateRepository {
         let folder = folder_of(path);
         remove_strays(folder);
         check_room(folder, target.length)?;
-        let part = self.part(target, path, readers, observer)?;
+        let part = self.part(target, path, readers)?;
         let named = match existing {
             Existing::Replace => part.persist(path),
             Existing::Keep => part.persist_noclobber(path),
@@ -154,7 +154,6 @@ impl UpdateRepository {
         target: &SignedTarget,
         path: &Path,
         readers: Readers,
-        observer: &dyn Observer,
     ) -> Result<NamedTempFile, SaveError> {
         let mut part = tempfile::Builder::new()
             .prefix(PART_PREFIX)
@@ -183,23 +182,29 @@ impl UpdateRepository {
             };
             part.write_all(&chunk[..read])
                 .context(WriteSnafu { path })?;
-            let done = reader.received();
-            observer.observe(&Event::Progress { done, total });
+            self.watch().progress(reader.received(), total);
+            // What came is judged by the reader; a run that is to stop does not wait for more.
+            self.watch()
+                .check()
+                .map_err(io::Error::from)
+                .context(WriteSnafu { path })?;
         }
-        part.as_file().sync_all().context(WriteSnafu { path })?;
+        self.watch()
+            .while_waiting(Wait::Sync, || part.as_file().sync_all())
+            .context(WriteSnafu { path })?;
         Ok(part)
     }
 }
 
 /// Whether `path` is a file that holds exactly `target`.
-pub(super) fn holds(path: &Path, target: &SignedTarget) -> io::Result<bool> {
+pub(super) fn holds(path: &Path, target: &SignedTarget, cancel: &Cancel) -> io::Result<bool> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() && found.len() == target.length => {}
         Ok(_) => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     }
-    let file = File::open(path)?;
+    let file = cancel.guard(File::open(path)?);
     let found = digest::of_reader(file.take(target.length.saturating_add(1)))?;
     Ok(found == (target.length, target.sha256))
 }

@@ -43,16 +43,13 @@ pub fn revert(env: &Env) -> Result<Slot, SessionError> {
 /// # Errors
 /// [`SessionError::Reboot`].
 pub fn reboot(env: &Env) -> Result<(), SessionError> {
-    crate::reboot::reboot(&env.config.reboot_command).context(RebootSnafu)
+    crate::reboot::reboot(&env.config.reboot_command, &env.cancel).context(RebootSnafu)
 }
 
 /// What is left of a plan that ends with [`Effect::Arm`]. A set that was verified in an earlier
 /// boot is verified again first: since then the disk may have decayed, or somebody may have written
 /// to it.
-pub(super) fn arm(
-    session: &mut UpdateSession<'_>,
-    steps: &mut Steps<'_>,
-) -> Result<(), SessionError> {
+pub(super) fn arm(session: &mut UpdateSession<'_>, steps: &mut Steps) -> Result<(), SessionError> {
     let inactive = session.store.inactive();
     if steps.is_done() {
         tracing::info!("set {inactive} boots next already");

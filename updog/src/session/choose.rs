@@ -82,6 +82,7 @@ pub fn choose_for(
     env.observer.observe(&Event::Step(Step::Refresh));
     let repository = UpdateRepository::refresh(settings, env.now).context(RepositorySnafu)?;
     let manifest = repository.manifest().context(RepositorySnafu)?;
+    env.observer.observe(&Event::StepEnd);
     let policy = UpdatePolicy {
         lock: env.config.version_lock.clone(),
         forced: choice.forced.clone(),

@@ -11,12 +11,12 @@ use update_metadata::{Digest, ImageKind, RawImage, Update, Verity};
 
 use super::{FactsSnafu, ReadBackSnafu, SessionError, StoreSnafu, WriteSnafu, change_bits};
 use crate::env::Env;
-use crate::event::Observer;
 use crate::image::read_back::{self, ReadBackError};
 use crate::image::verity::{Tree, TreeBuilder};
 use crate::image::write::{self, Written};
 use crate::repository::{SignedTarget, UpdateRepository};
 use crate::sets::{BlockDigests, BlockHasher, ImageFacts, SetFacts};
+use crate::watch::Watch;
 
 /// The three partitions of the inactive set, open for writing.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl<'a> ClearedSet<'a> {
         update: &Update,
         targets: &ImageTargets,
         repository: &UpdateRepository,
-        observer: &dyn Observer,
+        watch: &Watch,
     ) -> Result<WrittenSet<'a>, SessionError> {
         let version = &update.version;
         let slot = self.slot;
@@ -128,7 +128,7 @@ impl<'a> ClearedSet<'a> {
                 partition,
                 signed,
                 tree,
-                observer,
+                watch,
             )
             .with_context(|_| WriteSnafu {
                 version: version.clone(),
@@ -167,7 +167,7 @@ impl<'a> WrittenSet<'a> {
     pub(super) fn read_back(
         self,
         update: &Update,
-        observer: &dyn Observer,
+        watch: &Watch,
     ) -> Result<VerifiedSet<'a>, SessionError> {
         let Partitions { boot, root, hash } = &self.cleared.partitions;
         let mut boot_blocks = BlockHasher::new(self.boot.length);
@@ -177,10 +177,10 @@ impl<'a> WrittenSet<'a> {
             }
         };
         let verify = || {
-            read_back::verify(&self.hash, hash, |_| {}, observer)?;
+            read_back::verify(&self.hash, hash, |_| {}, watch)?;
             read_back::verify_tree(&self.tree, &self.hash, hash, update.verity.as_ref())?;
-            read_back::verify(&self.root, root, |_| {}, observer)?;
-            read_back::verify(&self.boot, boot, take, observer)
+            read_back::verify(&self.root, root, |_| {}, watch)?;
+            read_back::verify(&self.boot, boot, take, watch)
         };
         verify().context(ReadBackSnafu {
             version: self.version,

@@ -66,8 +66,7 @@ pub fn mirror(
         nothing => return Ok(MirrorOutcome::NothingToDo(nothing.clone())),
     };
     let names = names(&offer, &update)?;
-    let mirror = mirror::mirror(&offer.repository, &names, dir, env.observer.as_ref())
-        .context(MirrorSnafu)?;
+    let mirror = mirror::mirror(&offer.repository, &names, dir).context(MirrorSnafu)?;
     Ok(MirrorOutcome::Done(Box::new(Mirrored {
         update: *update,
         valid_until: offer.repository.valid_until(),

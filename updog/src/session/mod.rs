@@ -20,6 +20,7 @@ mod explain;
 pub mod history;
 mod holds;
 mod inactive_set;
+mod interrupted;
 pub mod machine;
 mod mirror;
 mod plan;
@@ -40,6 +41,8 @@ pub use self::activate::{apply, reboot, revert};
 pub use self::choose::{Choice, Offer, choose, choose_for};
 pub use self::explain::{Explained, explain};
 pub use self::holds::{history, release_hold};
+use self::interrupted::doing;
+pub use self::interrupted::standing;
 pub use self::mirror::{MirrorOutcome, Mirrored, OtherHost, mirror};
 pub use self::plan::{Obstacle, PlannedImage, PlannedUpdate, UpdatePlan, plan_update};
 pub use self::prepare::{Outcome, prepare, update};
@@ -47,6 +50,7 @@ use self::record::RecordError;
 pub use self::rollback::{RolledBack, rollback};
 pub use self::status::status;
 pub use self::verify::{Verification, WhichSet, verify};
+use crate::cancel::Cancelled;
 use crate::env::HostError;
 use crate::exit::Exit;
 use crate::image::read_back::ReadBackError;
@@ -91,6 +95,12 @@ pub enum SessionError {
     OutOfOrder {
         effect: machine::Effect,
         planned: Option<machine::Effect>,
+    },
+    /// The run was told to stop.
+    #[snafu(display("before {}", doing(*effect)))]
+    Interrupted {
+        effect: machine::Effect,
+        source: Cancelled,
     },
     /// What was tried before cannot be read, or this attempt not be remembered.
     #[snafu(display("looking at what was tried before"))]

@@ -16,7 +16,7 @@ use super::{
     SessionError, StoreSnafu, change_bits,
 };
 use crate::env::Env;
-use crate::event::{Event, Step};
+use crate::event::Note;
 use crate::image::verity::Geometry;
 use crate::repository::cache::{self, StagedCache};
 
@@ -103,7 +103,7 @@ fn carry_out(
 }
 
 /// What `update` does after `prepare`.
-fn finish(session: &mut UpdateSession<'_>, steps: &mut Steps<'_>) -> Result<(), SessionError> {
+fn finish(session: &mut UpdateSession<'_>, steps: &mut Steps) -> Result<(), SessionError> {
     if steps.is_done() {
         return Ok(());
     }
@@ -113,7 +113,7 @@ fn finish(session: &mut UpdateSession<'_>, steps: &mut Steps<'_>) -> Result<(), 
 /// Verifies the set that holds the update already. `false` where it is damaged.
 fn keep_written(
     session: &UpdateSession<'_>,
-    steps: &mut Steps<'_>,
+    steps: &mut Steps,
     offer: &Offer,
     update: &Update,
 ) -> Result<bool, SessionError> {
@@ -126,7 +126,10 @@ fn keep_written(
     steps.begin(Effect::PruneMigrations)?;
     migrations.prune();
     steps.begin(Effect::Verify)?;
-    tracing::info!("set {slot} holds {} already; verifying it", update.version);
+    env.watch().note(Note::HoldsAlready {
+        set: slot,
+        version: update.version.clone(),
+    });
     let Some(facts) = readable_facts(env, store, slot) else {
         return Ok(false);
     };
@@ -162,7 +165,7 @@ pub(super) fn holds(env: &Env, store: &SlotStore, update: &Update) -> bool {
 /// The part that gives up what the set held; remembered from before that on, whatever comes of it.
 fn write(
     session: &mut UpdateSession<'_>,
-    steps: &mut Steps<'_>,
+    steps: &mut Steps,
     offer: &Offer,
     update: &Update,
     targets: &ImageTargets,
@@ -193,7 +196,7 @@ fn write(
 
 fn write_set(
     session: &mut UpdateSession<'_>,
-    steps: &mut Steps<'_>,
+    steps: &mut Steps,
     offer: &Offer,
     update: &Update,
     targets: &ImageTargets,
@@ -206,9 +209,9 @@ fn write_set(
     steps.begin(Effect::SwapMigrations)?;
     migrations.swap().context(CacheSnafu)?;
     steps.begin(Effect::Write)?;
-    let written = cleared.write(update, targets, &offer.repository, env.observer.as_ref())?;
+    let written = cleared.write(update, targets, &offer.repository, &env.watch())?;
     steps.begin(Effect::ReadBack)?;
-    let verified = written.read_back(update, env.observer.as_ref())?;
+    let verified = written.read_back(update, &env.watch())?;
     let summary = verified.summary();
     steps.begin(Effect::MarkValid)?;
     verified.mark_valid(update, env)?;
@@ -305,7 +308,6 @@ fn stage_migrations(
     offer: &Offer,
     update: &Update,
 ) -> Result<StagedCache, SessionError> {
-    env.observer.observe(&Event::Step(Step::CacheMigrations));
     let names = migration_targets(offer, update)?;
     let root = &env.config.trusted_root;
     let staged =

@@ -186,7 +186,8 @@ fn migrations(
         targets: Vec::new(),
         is_complete: None,
     };
-    let Some(repository) = CachedRepository::open(env.cache_folders(), &env.config.trusted_root)?
+    let Some(repository) =
+        CachedRepository::open(env.cache_folders(), &env.config.trusted_root, &env.cancel)?
     else {
         return Ok(cached);
     };

@@ -12,14 +12,15 @@ use super::machine::{self, Effect, Facts, Offer, Refusal, State};
 use super::record::{Record, RecordError};
 use super::verify::known_facts;
 use super::{
-    LockSnafu, NotYetGoodSnafu, OutOfOrderSnafu, RecordSnafu, RefusedSnafu, SessionError,
-    StoreSnafu,
+    InterruptedSnafu, LockSnafu, NotYetGoodSnafu, OutOfOrderSnafu, RecordSnafu, RefusedSnafu,
+    SessionError, StoreSnafu,
 };
 use crate::env::Env;
-use crate::event::{Event, Observer};
+use crate::event::Event;
 use crate::lock::SessionLock;
 use crate::os_release::OsRelease;
 use crate::sets::SetFacts;
+use crate::watch::Watch;
 
 /// One process at a time has one. What the last one left is settled when it begins.
 pub(super) struct UpdateSession<'a> {
@@ -104,7 +105,7 @@ impl<'a> UpdateSession<'a> {
         &self,
         command: machine::Command,
         offer: Offer,
-    ) -> Result<Steps<'a>, SessionError> {
+    ) -> Result<Steps, SessionError> {
         let facts = self.facts(offer);
         let (active, inactive) = (self.store.active(), self.store.inactive());
         let effects = machine::plan(&facts, command).map_err(|refusal| match refusal {
@@ -117,7 +118,7 @@ impl<'a> UpdateSession<'a> {
         })?;
         Ok(Steps {
             left: effects.into(),
-            observer: self.env.observer.as_ref(),
+            watch: self.env.watch(),
         })
     }
 
@@ -128,20 +129,25 @@ impl<'a> UpdateSession<'a> {
 }
 
 /// The effects that are left of a plan.
-pub(super) struct Steps<'a> {
+pub(super) struct Steps {
     left: VecDeque<Effect>,
-    observer: &'a dyn Observer,
+    watch: Watch,
 }
 
-impl Steps<'_> {
+impl Steps {
     /// Begins `effect`, which has to be the next one of the plan.
     ///
     /// # Errors
-    /// [`SessionError::OutOfOrder`]: code and plan disagree, and nothing more is done.
+    /// [`SessionError::Interrupted`] when the run is to stop, unless the effect finishes what was
+    /// begun. [`SessionError::OutOfOrder`]: code and plan disagree, and nothing more is done.
     pub(super) fn begin(&mut self, effect: Effect) -> Result<(), SessionError> {
         let planned = self.left.pop_front();
         ensure!(planned == Some(effect), OutOfOrderSnafu { effect, planned });
-        self.observer.observe(&Event::Effect(effect));
+        // What was replaced is removed, and a hold that is on record leads to its rollback.
+        if !matches!(effect, Effect::PruneMigrations | Effect::ArmBack) {
+            self.watch.check().context(InterruptedSnafu { effect })?;
+        }
+        self.watch.tell(&Event::Effect(effect));
         Ok(())
     }
 

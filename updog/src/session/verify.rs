@@ -69,12 +69,11 @@ pub(super) fn verify_set(
     slot: Slot,
     mut facts: SetFacts,
 ) -> Result<Vec<Finding>, SessionError> {
-    let verdict =
-        sets::verify(store, slot, &facts, env.observer.as_ref()).context(VerifySnafu { slot })?;
+    let verdict = sets::verify(store, slot, &facts, &env.watch()).context(VerifySnafu { slot })?;
     if verdict.findings.is_empty() {
         facts.boot_blocks = verdict.boot_blocks;
         facts.verified = env.verified_now();
-        env.facts().save(slot, &facts).context(FactsSnafu)?;
+        env.facts().confirm(slot, &facts).context(FactsSnafu)?;
     }
     Ok(verdict.findings)
 }

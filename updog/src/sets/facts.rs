@@ -143,24 +143,17 @@ impl FactsStore {
     /// [`FactsError::Read`] when the file is there and cannot be read.
     pub fn load(&self, slot: Slot) -> Result<Option<SetFacts>, FactsError> {
         let path = self.path(slot);
-        let mut bytes = Vec::new();
-        match File::open(&path) {
-            Ok(file) => {
-                file.take(MAX_FILE_BYTES)
-                    .read_to_end(&mut bytes)
-                    .context(ReadSnafu { path: &path })?;
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(source).context(ReadSnafu { path }),
+        let Some(bytes) = read(&path)? else {
+            return Ok(None);
+        };
+        if is_newer(&bytes) {
+            tracing::warn!("{} was written by a newer version", path.display());
+            return Ok(None);
         }
         match serde_json::from_slice::<SetFacts>(&bytes) {
             Ok(facts) if facts.schema == SCHEMA => Ok(Some(facts)),
             Ok(facts) => {
-                tracing::warn!(
-                    "{} has schema {}, unknown here",
-                    path.display(),
-                    facts.schema
-                );
+                tracing::warn!("{} has schema {}", path.display(), facts.schema);
                 Ok(None)
             }
             Err(error) => {
@@ -194,6 +187,18 @@ impl FactsStore {
         durable::replace(&self.path(slot), &json).context(WriteSnafu)
     }
 
+    /// Records that what `slot` holds was verified. A newer engine's record of it stays as it is, so
+    /// that this is not remembered.
+    ///
+    /// # Errors
+    /// Every [`FactsError`] but [`FactsError::Remove`].
+    pub fn confirm(&self, slot: Slot, facts: &SetFacts) -> Result<(), FactsError> {
+        if read(&self.path(slot))?.is_some_and(|bytes| is_newer(&bytes)) {
+            return Ok(());
+        }
+        self.save(slot, facts)
+    }
+
     /// Forgets what `slot` held; it is about to hold something else.
     ///
     /// # Errors
@@ -211,6 +216,28 @@ impl FactsStore {
     fn path(&self, slot: Slot) -> PathBuf {
         self.dir.join(format!("{slot}.json"))
     }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, FactsError> {
+    let mut bytes = Vec::new();
+    match File::open(path) {
+        Ok(file) => {
+            file.take(MAX_FILE_BYTES)
+                .read_to_end(&mut bytes)
+                .context(ReadSnafu { path })?;
+            Ok(Some(bytes))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(source).context(ReadSnafu { path }),
+    }
+}
+
+fn is_newer(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Form {
+        schema: u32,
+    }
+    serde_json::from_slice::<Form>(bytes).is_ok_and(|form| form.schema > SCHEMA)
 }
 
 #[cfg(test)]
@@ -296,5 +323,10 @@ mod tests {
             fs::write(dir.path().join("sets/A.json"), text).unwrap();
             assert_eq!(store.load(Slot::A).unwrap(), None, "{text}");
         }
+        // The last one is a newer engine's: only a set that is written again takes its place.
+        store.confirm(Slot::A, &facts()).unwrap();
+        assert_eq!(store.load(Slot::A).unwrap(), None);
+        store.save(Slot::A, &facts()).unwrap();
+        assert_eq!(store.load(Slot::A).unwrap(), Some(facts()));
     }
 }

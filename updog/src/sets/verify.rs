@@ -15,8 +15,10 @@ use update_metadata::{Digest, ImageKind, RawImage};
 use super::blocks::{BlockDigests, BlockHasher};
 use super::facts::SetFacts;
 use super::tree_damage::{self, DataDamage};
-use crate::event::{Event, Observer, Step};
+use crate::cancel::Cancelled;
+use crate::event::Step;
 use crate::image::verity::{Geometry, Tree, TreeBuilder, VerityError};
+use crate::watch::Watch;
 
 const CHUNK_BYTES: usize = 1 << 20;
 /// A page: what the kernel reads at least.
@@ -36,6 +38,13 @@ pub enum VerifyError {
     /// The facts describe a tree that cannot be.
     #[snafu(display("the recorded facts of set {slot}"))]
     Facts { slot: Slot, source: VerityError },
+    /// The run was told to stop.
+    #[snafu(display("reading the {kind} image of set {slot}"))]
+    Cancelled {
+        kind: ImageKind,
+        slot: Slot,
+        source: Cancelled,
+    },
 }
 
 /// Something in a set that is not what was signed.
@@ -114,7 +123,7 @@ pub fn verify(
     store: &SlotStore,
     slot: Slot,
     facts: &SetFacts,
-    observer: &dyn Observer,
+    watch: &Watch,
 ) -> Result<Verdict, VerifyError> {
     let open = |kind, partition| {
         store
@@ -128,8 +137,11 @@ pub fn verify(
 
     let mut findings = Vec::new();
     let signed = &facts.images.hash;
-    let hash_image = check_digest(ImageKind::Hash, &hash, signed, |_| {}, observer);
-    match (hash_image, hash_root(&root, geometry, observer)) {
+    let stopped = |kind| move |_: &mut Cancelled| CancelledSnafu { kind, slot };
+    let hash_image = check_digest(ImageKind::Hash, &hash, signed, |_| {}, watch)
+        .with_context(stopped(ImageKind::Hash))?;
+    let tree = hash_root(&root, geometry, watch).with_context(stopped(ImageKind::Root))?;
+    match (hash_image, tree) {
         (Ok(()), Ok(tree)) if tree.root_hash() == facts.verity.root_hash => {}
         (hash_image, Ok(tree)) => {
             let damage = tree_damage::find(&tree, facts.verity.root_hash, |block, buf| {
@@ -162,7 +174,8 @@ pub fn verify(
             blocks.update(bytes);
         }
     };
-    let boot_image = check_digest(ImageKind::Boot, &boot, signed, take, observer);
+    let boot_image = check_digest(ImageKind::Boot, &boot, signed, take, watch)
+        .with_context(stopped(ImageKind::Boot))?;
     let boot_blocks = blocks.map(BlockHasher::finish);
     if let Err(finding) = boot_image {
         let known = facts.boot_blocks.as_ref().zip(boot_blocks.as_ref());
@@ -221,43 +234,41 @@ fn check_digest(
     device: &dyn BlockDevice,
     signed: &RawImage,
     mut take: impl FnMut(&[u8]),
-    observer: &dyn Observer,
-) -> Result<(), Finding> {
+    watch: &Watch,
+) -> Result<Result<(), Finding>, Cancelled> {
     let mut hasher = Sha256::new();
     let both = |bytes: &[u8]| {
         hasher.update(bytes);
         take(bytes);
     };
-    read_image(kind, device, signed.length, both, observer)?;
-    let found = Digest::from(<[u8; 32]>::from(hasher.finalize()));
-    let (partition, signed) = (device.name(), signed.sha256);
-    ensure!(
-        found == signed,
-        ImageSnafu {
-            kind,
-            partition,
-            found,
-            signed
-        }
-    );
-    Ok(())
+    let read = read_image(kind, device, signed.length, both, watch)?;
+    let compare = || {
+        let found = Digest::from(<[u8; 32]>::from(hasher.finalize()));
+        let (partition, signed) = (device.name(), signed.sha256);
+        ensure!(
+            found == signed,
+            ImageSnafu {
+                kind,
+                partition,
+                found,
+                signed
+            }
+        );
+        Ok(())
+    };
+    Ok(read.and_then(|()| compare()))
 }
 
 fn hash_root(
     root: &dyn BlockDevice,
     geometry: Geometry,
-    observer: &dyn Observer,
-) -> Result<Tree, Finding> {
+    watch: &Watch,
+) -> Result<Result<Tree, Finding>, Cancelled> {
     let length = geometry.data_length();
     let mut tree = TreeBuilder::new(geometry);
-    read_image(
-        ImageKind::Root,
-        root,
-        length,
-        |bytes| tree.update(bytes),
-        observer,
-    )?;
-    Ok(tree.finish().expect("exactly the tree's data was read"))
+    let take = |bytes: &[u8]| tree.update(bytes);
+    let read = read_image(ImageKind::Root, root, length, take, watch)?;
+    Ok(read.map(|()| tree.finish().expect("exactly the tree's data was read")))
 }
 
 /// Hands `length` bytes of the partition to `take`, in order.
@@ -266,34 +277,38 @@ fn read_image(
     device: &dyn BlockDevice,
     length: u64,
     mut take: impl FnMut(&[u8]),
-    observer: &dyn Observer,
-) -> Result<(), Finding> {
+    watch: &Watch,
+) -> Result<Result<(), Finding>, Cancelled> {
     let (partition, limit) = (device.name(), device.len());
-    ensure!(
-        length <= limit,
-        TooShortSnafu {
+    if length > limit {
+        return Ok(TooShortSnafu {
             kind,
             partition,
             length,
-            limit
+            limit,
         }
-    );
-    observer.observe(&Event::Step(Step::ReadBack(kind)));
+        .fail());
+    }
+    watch.step(Step::Verify {
+        image: kind,
+        bytes: length,
+    });
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut offset = 0;
     while offset < length {
+        watch.check()?;
         let left = length - offset;
         let piece = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
         let bytes = &mut chunk[..piece];
-        read(kind, device, offset, bytes)?;
+        if let Err(finding) = read(kind, device, offset, bytes) {
+            return Ok(Err(finding));
+        }
         take(bytes);
         offset = offset.saturating_add(u64::try_from(piece).unwrap_or(left));
-        observer.observe(&Event::Progress {
-            done: offset,
-            total: length,
-        });
+        watch.progress(offset, length);
     }
-    Ok(())
+    watch.step_end();
+    Ok(Ok(()))
 }
 
 /// Fills `buf` from `offset`. Where that fails, smaller reads tell where the disk fails first.

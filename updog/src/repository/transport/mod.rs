@@ -31,6 +31,7 @@ use self::address::Places;
 pub use self::client::ClientError;
 pub use self::settings::{ClientIdentity, MAX_METADATA_BYTES, MetadataLimits, TransportSettings};
 use super::RepositorySettings;
+use crate::watch::Watch;
 
 /// Chunks that wait for a slow reader. A chunk is what one read of the socket or file gave.
 const CHUNKS_AHEAD: usize = 16;
@@ -46,6 +47,7 @@ struct Shared {
     client: Client,
     places: Places,
     outage_timeout: Duration,
+    watch: Watch,
     limits: MetadataLimits,
     /// Whether caches on the way are asked to look at the origin.
     fresh: AtomicBool,
@@ -72,6 +74,7 @@ impl RepositoryTransport {
                 client: client::build(transport, places.uses_https())?,
                 places,
                 outage_timeout: transport.outage_timeout,
+                watch: settings.watch.clone(),
                 limits: transport.limits,
                 fresh: AtomicBool::new(false),
                 query: Mutex::default(),

@@ -21,6 +21,8 @@ use super::error::{
 };
 use super::settings::{MAX_METADATA_BYTES, SizeLimit};
 use super::{Shared, file, lock};
+use crate::event::{Note, Wait};
+use crate::exit::chain;
 
 pub(super) type Sink = mpsc::Sender<Result<Bytes, TransportError>>;
 
@@ -177,9 +179,15 @@ impl Shared {
                     return Ok(Err(TransferError::GaveUp { why, source }));
                 }
             };
-            let (at, why) = (delivery.sent, crate::exit::chain(&error));
-            tracing::info!("fetching {} at byte {at}: {why}; trying again", shown(url));
-            tokio::time::sleep(wait).await;
+            self.watch.note(Note::Retry {
+                file: shown(url),
+                at: delivery.sent,
+                reason: chain(&error),
+            });
+            let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            let pause = Wait::Pause { milliseconds };
+            let pausing = tokio::time::sleep(wait);
+            self.watch.wait_for(pause, pausing).await;
         }
     }
 
@@ -211,7 +219,7 @@ impl Shared {
             return Ok(NoUseSnafu { why }.fail());
         }
         loop {
-            let chunk = match response.chunk().await {
+            let chunk = match self.watch.wait_for(Wait::Data, response.chunk()).await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
                 Err(error) => {
@@ -271,8 +279,9 @@ impl Shared {
                 .header(RANGE, format!("bytes={offset}-"))
                 .header(IF_RANGE, validator);
         }
-        let response = request
-            .send()
+        let response = self
+            .watch
+            .wait_for(Wait::Server, request.send())
             .await
             // Whoever prints the error names the URL, without the query.
             .map_err(reqwest::Error::without_url)
