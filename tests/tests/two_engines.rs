@@ -59,6 +59,9 @@ const FILES: [&str; 4] = [
     "tuf/versions.json",
 ];
 
+/// Where this engine remembers while a newer one's history is there.
+const OWN_HISTORY: &str = "history.schema-1.json";
+
 /// Writes `files` back, each as `change` makes it.
 fn rewrite(state: &Path, files: &BTreeMap<String, Value>, change: impl Fn(&Value) -> Value) {
     for (name, json) in files {
@@ -94,6 +97,8 @@ fn what_a_newer_engine_keeps_in_a_newer_form_stays_and_stops_nothing() {
     let mut after = with_schema(&state);
     assert_eq!(after["sets/A.json"]["schema"], 1);
     assert_eq!(after["sets/A.json"]["version"], "1.2.0");
+    // What this engine remembers has a file of its own.
+    assert_eq!(after.remove(OWN_HISTORY).unwrap()["schema"], 1);
     after.insert("sets/A.json".to_owned(), of_newer["sets/A.json"].clone());
     assert_eq!(after, of_newer);
 
@@ -133,4 +138,64 @@ fn what_a_newer_engine_adds_under_the_same_form_is_read_over() {
     assert_eq!(host.updog(&["history", "--json"]).done().json(), history);
     host.updog(&["update"]).done();
     assert_eq!(host.next(), "A");
+}
+
+/// The newer engine's history is in another form; what else it keeps is not.
+fn newer_history(host: &Host) -> Value {
+    let path = host.path("state/history.json");
+    let json = json!({"schema": 2, "tried": []});
+    fs::write(path, json.to_string()).unwrap();
+    json
+}
+
+#[test]
+fn a_version_that_falls_back_is_not_taken_for_ever_because_its_engine_wrote_a_newer_history() {
+    let publisher = Publisher::new();
+    let old = publisher.release("1.0.0");
+    publisher.release("1.1.0");
+    let server = Server::start(&publisher.repo());
+    let mut host = Host::new(&publisher, "1.0.0", &old, &server.url());
+    let mut taken = 0;
+    let newer = loop {
+        let update = host.updog(&["update"]).done();
+        if !update.stdout.contains("1.1.0") {
+            let reason = "1.1.0 is quarantined: 1.1.0 did not come up 2 times";
+            assert!(update.stderr.contains(reason), "{}", update.stderr);
+            break newer_history(&host);
+        }
+        taken += 1;
+        assert!(taken <= 2, "the host goes round for ever");
+        assert_eq!(host.boot(), "B");
+        newer_history(&host);
+        "A".clone_into(&mut host.active);
+        host.configure("");
+    };
+    assert_eq!(with_schema(&host.path("state"))["history.json"], newer);
+    host.updog(&["release-hold", "1.1.0"]).done();
+    let update = host.updog(&["update"]).done();
+    assert!(update.stdout.contains("1.1.0"), "the way out is kept");
+}
+
+#[test]
+fn what_was_left_by_hand_is_not_taken_again_though_the_record_of_it_is_lost() {
+    for lost in [true, false] {
+        let (_publisher, _server, mut host) = world();
+        host.updog(&["rollback"]).done();
+        assert_eq!(host.boot(), "A");
+        host.runs("1.0.0");
+        host.signpost(&["mark-successful-boot"]).done();
+        if lost {
+            fs::remove_file(host.path("state/history.json")).unwrap();
+        } else {
+            newer_history(&host);
+        }
+        let explained = host.updog(&["explain", "--version", "1.1.0", "--json"]);
+        let explained = explained.done().json();
+        let gates = explained["explanations"][0]["gates"].as_array().unwrap();
+        let hold = gates.iter().find(|gate| gate["name"] == "hold").unwrap();
+        assert_eq!(hold["passed"], false, "{hold}");
+        host.updog(&["release-hold", "1.1.0"]).done();
+        let history = host.updog(&["history", "--json"]).done().json();
+        assert_eq!(history["holds"], json!([]));
+    }
 }

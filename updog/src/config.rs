@@ -5,6 +5,7 @@
 //! named in [`Config::unknown_keys`]. What a value leads to (the machine id, certificates) is read
 //! where it is needed, so that no verb fails over what it does not use.
 
+mod folders;
 mod reader;
 mod seed;
 
@@ -162,7 +163,9 @@ impl Config {
         })?;
         let reader = Reader { text, path };
         let transport = transport(&reader, &mut written)?;
-        Ok(Self {
+        let caches = [&written.metadata_cache, &written.migrations_dir]
+            .map(|cache| cache.as_ref().map(|cache| cache.span().start));
+        let config = Self {
             metadata_base_url: reader
                 .base_url("metadata_base_url", written.metadata_base_url.as_ref())?,
             targets_base_url: reader
@@ -221,7 +224,11 @@ impl Config {
                 },
             )?,
             unknown_keys: written.unknown.into_keys().collect(),
-        })
+        };
+        if let Some((key, line, what)) = folders::overlap(&config, caches) {
+            return reader.refuse(key, line, &what);
+        }
+        Ok(config)
     }
 }
 

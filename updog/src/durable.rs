@@ -1,8 +1,8 @@
 //! Files that are either the old one or the new one, also after a power cut.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use snafu::{ResultExt, Snafu};
@@ -78,6 +78,29 @@ fn replace_for(readers: Readers, path: &Path, bytes: &[u8]) -> Result<(), Replac
     write().context(ReplaceSnafu { path })
 }
 
+/// The first `most` bytes of the file at `path`; `None` where there is none. Never waits, as it would
+/// for somebody to write into a pipe.
+///
+/// # Errors
+/// Those of opening and reading, and for what is no file.
+pub fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = match OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblock)
+        .open(path)
+    {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
 /// Makes the entries of `dir` durable.
 ///
 /// # Errors
@@ -105,6 +128,13 @@ pub fn remove_strays(dir: &Path) {
     }
 }
 
+/// Without a process: a fork would hold the locks that other tests give up.
+#[cfg(test)]
+pub(crate) fn make_pipe(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +159,19 @@ mod tests {
         let path = dir.path().join("no/such/file");
         let error = replace(&path, b"x").unwrap_err();
         assert_eq!(error.to_string(), format!("writing {}", path.display()));
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        assert_eq!(read(&path, 9).unwrap(), None);
+        fs::write(&path, "0123456789").unwrap();
+        assert_eq!(read(&path, 9).unwrap().unwrap(), b"012345678");
+        fs::remove_file(&path).unwrap();
+        make_pipe(&path);
+        assert_eq!(read(&path, 9).unwrap_err().to_string(), "not a file");
+        assert!(read(dir.path(), 9).is_err());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use rustix::fs::OFlags;
 use snafu::{ResultExt, Snafu};
 
 /// Why the lock is not ours.
@@ -57,8 +58,10 @@ impl SessionLock {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(flags())
             .open(path)
             .context(IoSnafu { path })?;
+        is_file(&file).context(IoSnafu { path })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -71,17 +74,35 @@ impl SessionLock {
             Err(TryLockError::Error(source)) => return Err(source).context(IoSnafu { path }),
         }
         let since = now.to_rfc3339_opts(SecondsFormat::Secs, true);
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| {
-                write!(
-                    file,
-                    "updog {verb}, process {}, since {since}",
-                    process::id()
-                )
-            })
-            .context(IoSnafu { path })?;
+        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| {
+            write!(
+                file,
+                "updog {verb}, process {}, since {since}",
+                process::id()
+            )
+        });
+        // The lock is ours whatever is written into it; where that file system is full, a host can
+        // still be led back.
+        if let Err(error) = written {
+            tracing::warn!(
+                "who holds the lock is not written into {}: {error}",
+                path.display()
+            );
+        }
         Ok(Self { _file: file })
+    }
+}
+
+/// A link may lead to a file that is not ours to empty, and a pipe is waited at.
+fn flags() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
+}
+
+fn is_file(file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() {
+        Ok(())
+    } else {
+        Err(io::Error::other("not a file"))
     }
 }
 
@@ -102,11 +123,16 @@ const LOOKS: usize = 3;
 /// # Errors
 /// [`LockError::Look`].
 pub fn holder_of(path: &Path) -> Result<Option<String>, LockError> {
-    let file = match File::open(path) {
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags())
+        .open(path);
+    let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(source).context(LookSnafu { path }),
     };
+    is_file(&file).context(LookSnafu { path })?;
     let found = file.metadata().context(LookSnafu { path })?;
     let holder = holder(&file);
     for _ in 0..LOOKS {
@@ -185,6 +211,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::durable;
 
     #[test]
     fn a_second_session_is_told_who_holds_the_lock() {
@@ -206,6 +233,22 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
+    }
+
+    #[test]
+    fn what_is_no_file_of_ours_is_neither_emptied_nor_waited_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = "2031-03-01T01:00:00Z".parse().unwrap();
+        let (precious, link) = (dir.path().join("precious"), dir.path().join("link"));
+        fs::write(&precious, "precious").unwrap();
+        std::os::unix::fs::symlink(&precious, &link).unwrap();
+        let pipe = dir.path().join("pipe");
+        durable::make_pipe(&pipe);
+        for path in [&link, &pipe] {
+            assert!(SessionLock::take(path, "update", now).is_err());
+            assert!(holder_of(path).is_err());
+        }
+        assert_eq!(fs::read(&precious).unwrap(), b"precious");
     }
 
     #[test]

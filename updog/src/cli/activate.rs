@@ -4,7 +4,7 @@ use super::CliError;
 use super::printer::Printer;
 use crate::env::Env;
 use crate::exit::Exit;
-use crate::session;
+use crate::session::{self, Other, Reverted};
 
 /// Lets the written set boot next.
 pub(super) fn apply(env: &Env, then_reboot: bool) -> Result<Exit, CliError> {
@@ -20,10 +20,13 @@ pub(super) fn apply(env: &Env, then_reboot: bool) -> Result<Exit, CliError> {
 
 /// Lets the running set boot next after all.
 pub(super) fn revert(env: &Env) -> Result<Exit, CliError> {
-    let slot = session::revert(env)?;
-    Printer::note(&format!(
-        "updog: the running set {slot} boots next; what was prepared stays: updog update-apply"
-    ));
+    let Reverted { slot, other } = session::revert(env)?;
+    let stays = match other {
+        Other::WasGood => "; the system from before stays: updog rollback",
+        Other::Prepared => "; what was prepared stays: updog update-apply",
+        Other::Nothing => "",
+    };
+    Printer::note(&format!("updog: the running set {slot} boots next{stays}"));
     Ok(Exit::Done)
 }
 

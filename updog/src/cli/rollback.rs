@@ -27,6 +27,7 @@ pub(super) fn rollback(env: &Env, then_reboot: bool, printer: Printer) -> Result
         to,
         from,
         can_fall_back,
+        from_was_good,
         was_ready: _,
     } = session::rollback(env)?;
     let system = to
@@ -37,10 +38,14 @@ pub(super) fn rollback(env: &Env, then_reboot: bool, printer: Printer) -> Result
     } else {
         format!("and {from}, which was not marked successful, does not boot again by itself")
     };
+    let stay = if from_was_good {
+        "updog update-revert"
+    } else {
+        "signpost mark-successful-boot, then updog update-revert"
+    };
     Printer::note(&format!(
         "updog: {system} in set {slot} boots next, {fallback}. {from} is not taken again until a \
-         newer version comes, or: updog release-hold {from}. To stay with {from} after all: updog \
-         update-revert"
+         newer version comes, or: updog release-hold {from}. To stay with {from} after all: {stay}"
     ));
     let report = Report {
         set: slot,

@@ -6,7 +6,7 @@ use snafu::ResultExt;
 
 use super::history::{result, what};
 use super::printer::Printer;
-use super::time::{span, stamp};
+use super::time::{since, span, stamp};
 use super::{CliError, PrintSnafu};
 use crate::env::Env;
 use crate::exit::Exit;
@@ -148,9 +148,9 @@ fn history(history: &Part<Tried>, now: DateTime<Utc>) -> Vec<String> {
 
 fn attempt(attempt: &Attempt, now: DateTime<Utc>) -> String {
     format!(
-        "{} {} ago: {}",
+        "{} {}: {}",
         what(attempt),
-        span(now - attempt.started),
+        since(attempt.started, now),
         result(attempt.result)
     )
 }
@@ -194,7 +194,7 @@ fn trust(trust: &Part<Trust>, now: DateTime<Utc>) -> Vec<String> {
     };
     let refreshed = trust.refreshed.map_or_else(
         || "the repository was never refreshed here".to_owned(),
-        |at| format!("last refreshed {} ago", span(now - at)),
+        |at| format!("last refreshed {}", since(at, now)),
     );
     let mut lines = vec![row("trusted", &refreshed)];
     lines.extend(trust.roles.iter().map(|role| row("", &of_role(role))));

@@ -20,9 +20,27 @@ pub(super) fn span(span: TimeDelta) -> String {
     }
 }
 
+/// `5 min ago`. What lies ahead was written by a clock that was ahead, or this one is behind.
+pub(super) fn since(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    if time > now {
+        format!("at {}, after this host's time", stamp(time))
+    } else {
+        format!("{} ago", span(now - time))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_ahead_is_not_told_as_past() {
+        let now: DateTime<Utc> = "2031-03-01T01:00:00Z".parse().unwrap();
+        let at = |seconds| since(now + TimeDelta::seconds(seconds), now);
+        assert_eq!(at(-300), "5 min ago");
+        assert_eq!(at(0), "0 s ago");
+        assert_eq!(at(300), "at 2031-03-01T01:05:00Z, after this host's time");
+    }
 
     #[test]
     fn a_span_is_told_in_two_units() {

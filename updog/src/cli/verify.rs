@@ -40,6 +40,7 @@ pub(super) fn verify(env: &Env, which: WhichSet, printer: Printer) -> Result<Exi
         slot,
         facts,
         findings,
+        advice,
     } = session::verify(env, which)?;
     let report = Report {
         set: slot,
@@ -57,6 +58,9 @@ pub(super) fn verify(env: &Env, which: WhichSet, printer: Printer) -> Result<Exi
     let title = format!("set {slot}: {} {}: {verdict}", facts.variant, facts.version);
     let lines = std::iter::once(title).chain(report.findings.iter().cloned());
     printer.data(&report, lines).context(PrintSnafu)?;
+    if let Some(advice) = advice {
+        Printer::note(&format!("updog: to go on: {advice}"));
+    }
     Ok(if report.good {
         Exit::Done
     } else {

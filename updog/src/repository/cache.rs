@@ -43,6 +43,13 @@ pub enum CacheError {
     /// A folder cannot be made, or emptied of what an earlier run left.
     #[snafu(display("making the folder {}", path.display()))]
     MakeFolder { path: PathBuf, source: io::Error },
+    /// What is in the place of the cache is something else, and would go with the old cache.
+    #[snafu(display(
+        "{} holds the folder {name} and so is no cache, of which nothing would be left: name one \
+         that is for this alone",
+        path.display()
+    ))]
+    NotACache { path: PathBuf, name: String },
     /// A folder cannot be synced.
     #[snafu(display("syncing the folder {}", path.display()))]
     Sync { path: PathBuf, source: io::Error },
@@ -186,6 +193,7 @@ impl StagedCache {
 impl StagedFolder {
     /// An empty folder beside `live`, which is made where it does not exist.
     fn begin(live: &Path) -> Result<Self, CacheError> {
+        refuse_others(live)?;
         durable::remove_strays(live);
         let beside = |suffix: &str| {
             let mut name = live.as_os_str().to_owned();
@@ -237,6 +245,26 @@ impl StagedFolder {
         }
         Ok(())
     }
+}
+
+/// A cache is files. Where there is a folder among them the configuration names something else, which
+/// the swap would take away.
+fn refuse_others(live: &Path) -> Result<(), CacheError> {
+    let entries = match fs::read_dir(live) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.context(MakeFolderSnafu { path: live })?,
+    };
+    for entry in entries {
+        let entry = entry.context(MakeFolderSnafu { path: live })?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        // Every new ext4 file system has one.
+        snafu::ensure!(
+            !is_folder || name == "lost+found",
+            NotACacheSnafu { path: live, name }
+        );
+    }
+    Ok(())
 }
 
 /// Two folders change places, in one step.

@@ -10,7 +10,7 @@
 //! replaces what a faster one kept of a newer repository.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -304,10 +304,8 @@ fn wait_for_lock(file: File) -> io::Result<File> {
 /// The file, if it is not larger than any metadata file.
 pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let limit = u64::try_from(MAX_METADATA_BYTES).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    let read = crate::durable::read(path, limit.saturating_add(1))?;
+    let bytes = read.ok_or(ErrorKind::NotFound)?;
     if bytes.len() > MAX_METADATA_BYTES {
         return Err(io::Error::new(
             ErrorKind::FileTooLarge,

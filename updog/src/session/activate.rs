@@ -4,8 +4,9 @@ use signpost::store::Error as StoreError;
 use signpost::{Command, Force, Slot, SlotStore};
 use snafu::{ResultExt, ensure};
 
-use super::machine::{self, Effect, Offer};
-use super::update_session::{Steps, UpdateSession};
+use super::history::Looks;
+use super::machine::{self, Effect, Offer, State};
+use super::update_session::{Steps, UpdateSession, reconcile};
 use super::verify::{known_facts, verify_set};
 use super::{DamagedSnafu, RebootSnafu, SessionError, StoreSnafu, change_bits};
 use crate::env::Env;
@@ -21,12 +22,32 @@ pub fn apply(env: &Env) -> Result<Slot, SessionError> {
     Ok(session.store.inactive())
 }
 
-/// Lets the running set boot next after all, and returns it. The written set stays, and can be applied again.
+/// What boots next after [`revert`], and what the other set is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reverted {
+    /// The running set, which boots next.
+    pub slot: Slot,
+    /// What stays in the other one.
+    pub other: Other,
+}
+
+/// What a set that does not boot next holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Other {
+    /// A system that was good, for a rollback.
+    WasGood,
+    /// An update that was never booted.
+    Prepared,
+    /// Nothing that boots.
+    Nothing,
+}
+
+/// Lets the running set boot next after all. The written set stays, and can be applied again.
 ///
 /// # Errors
 /// [`SessionError::Store`], with the refusal on the first boot of a set that is not marked
 /// successful.
-pub fn revert(env: &Env) -> Result<Slot, SessionError> {
+pub fn revert(env: &Env) -> Result<Reverted, SessionError> {
     let mut session = UpdateSession::begin(env, "update-revert")?;
     let mut steps = session.plan(machine::Command::Revert, Offer::Unknown)?;
     if steps.is_done() {
@@ -35,7 +56,17 @@ pub fn revert(env: &Env) -> Result<Slot, SessionError> {
         steps.begin(Effect::Disarm)?;
         change_bits(&mut session.store, Command::CancelUpgrade)?;
     }
-    Ok(session.store.active())
+    reconcile(env, &session.store, &mut session.record, Looks::Alone);
+    let facts = session.facts(Offer::Unknown);
+    let other = match facts.state {
+        _ if facts.other_was_good => Other::WasGood,
+        State::Staged => Other::Prepared,
+        _ => Other::Nothing,
+    };
+    Ok(Reverted {
+        slot: session.store.active(),
+        other,
+    })
 }
 
 /// Reboots by the configured command. Whatever boots next was decided before.

@@ -17,11 +17,15 @@
 //! operator left by hand is held. Both end when a newer version has proved itself, when the version
 //! is published with other images, or when an operator releases it.
 
+mod follow;
+
 use chrono::{DateTime, Utc};
 use semver::Version;
 use serde::{Deserialize, Serialize};
-use signpost::{BootAttributes, BootState, Slot};
+use signpost::{BootState, Slot};
 use update_metadata::{Digest, Held, HeldKind};
+
+use self::follow::{Seen, is_lost};
 
 /// Attempts that are remembered; older ones are forgotten.
 pub const MAX_ATTEMPTS: usize = 64;
@@ -29,8 +33,6 @@ pub const MAX_ATTEMPTS: usize = 64;
 pub const MAX_HOLDS: usize = 64;
 /// Lost boots of a version without a sign of life, after which it is quarantined.
 const MAX_SILENT_LOSSES: usize = 2;
-/// Characters of a reason; what a server said may be part of it.
-const MAX_REASON: usize = 1000;
 
 /// Everything that is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,16 +155,6 @@ pub enum Looks {
     Beside,
 }
 
-/// What the disk says of the set that an attempt is about, and of the system that looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    runs: bool,
-    boots_next: bool,
-    bits: BootAttributes,
-    /// Whether the set is known to hold what the attempt was to write.
-    holds_it: bool,
-}
-
 impl Release {
     /// Whether both are known to be the same images, or nothing else is known than the version.
     pub fn is_same(&self, other: &Self) -> bool {
@@ -194,6 +186,16 @@ impl History {
     pub fn is_rolling_back(&self) -> bool {
         self.last().is_some_and(|last| {
             last.kind == AttemptKind::Rollback && last.result == AttemptResult::Ready
+        })
+    }
+
+    /// Whether `slot` holds the system from before, of which a rollback was taken back: one that
+    /// was good, and waits with the try that the rollback gave it.
+    pub fn was_rolling_back_to(&self, slot: Slot) -> bool {
+        self.last().is_some_and(|last| {
+            last.kind == AttemptKind::Rollback
+                && last.result == AttemptResult::Staged
+                && last.slot == slot
         })
     }
 
@@ -254,7 +256,7 @@ impl History {
             seen_running: false,
         });
         self.next_id = self.next_id.saturating_add(1);
-        forget_oldest(&mut self.attempts, MAX_ATTEMPTS);
+        self.forget_attempts();
     }
 
     /// The attempt under way has written its set.
@@ -308,32 +310,53 @@ impl History {
     ) {
         if let Some(last) = self.attempts.last_mut() {
             let slot = last.slot;
-            let is_it = |(to, found): (&Release, &Release)| to.is_same(found);
+            let runs = state.active() == slot;
+            let holds_it = last.to.as_ref().is_some_and(|to| {
+                if runs {
+                    running == Some(&to.version)
+                } else {
+                    inactive.is_some_and(|found| to.is_same(found))
+                }
+            });
             let seen = Seen {
-                runs: state.active() == slot,
+                runs,
                 boots_next: state.next() == Some(slot),
                 bits: state.get(slot).unwrap_or_default(),
-                holds_it: last.to.as_ref().zip(inactive).is_some_and(is_it),
+                holds_it,
             };
             let is_at_work = last.result == AttemptResult::Writing && looks == Looks::Beside;
             if is_at_work || !last.see(seen, now) {
                 return;
             }
-        } else if let (Some(release), Some(running)) = (inactive, running)
-            && is_lost(state.get(state.inactive()).unwrap_or_default())
-        {
-            self.begin(
-                AttemptKind::Update,
-                running,
-                Some(release.clone()),
-                state.inactive(),
-                now,
-            );
+        } else if let (Some(release), Some(running)) = (inactive, running) {
+            let bits = state.get(state.inactive()).unwrap_or_default();
+            let (result, reason) = if is_lost(bits) {
+                (AttemptResult::Lost, "its record is lost")
+            } else if bits.successful() && release.version > *running {
+                // Nobody comes from a newer version that is good to an older one by himself.
+                (AttemptResult::Left, "its record is lost")
+            } else {
+                return;
+            };
+            let (kind, slot) = (AttemptKind::Update, state.inactive());
+            self.begin(kind, running, Some(release.clone()), slot, now);
             if let Some(last) = self.attempts.last_mut() {
-                last.end(AttemptResult::Lost, now, Some("its record is lost"));
+                last.end(result, now, Some(reason));
             }
         }
         self.settle_holds(now);
+    }
+
+    /// Lost boots are forgotten last: they are counted, and a repository that cannot be reached for
+    /// some days leaves as many failed attempts as there is room for.
+    fn forget_attempts(&mut self) {
+        while self.attempts.len() > MAX_ATTEMPTS {
+            let before_last = self.attempts.len().saturating_sub(1);
+            let is_counted = |attempt: &Attempt| attempt.result == AttemptResult::Lost;
+            let mut earlier = self.attempts.iter().take(before_last);
+            let oldest = earlier.position(|attempt| !is_counted(attempt));
+            self.attempts.remove(oldest.unwrap_or(0));
+        }
     }
 
     fn open_mut(&mut self) -> Option<&mut Attempt> {
@@ -354,9 +377,10 @@ impl History {
                     let reason = format!("{} was left by hand for {from}", to.version);
                     self.hold_left(to, now, &reason);
                 }
-                AttemptResult::Good => {
-                    self.holds.retain(|hold| hold.release.version >= to.version);
-                }
+                // It has proved itself, whatever was thought of it and of older ones.
+                AttemptResult::Good => self.holds.retain(|hold| {
+                    hold.release.version >= to.version && !hold.release.is_same(&to)
+                }),
                 _ => {}
             },
             (AttemptKind::Update, None) => {}
@@ -420,61 +444,6 @@ impl History {
         self.holds.push(hold);
         forget_oldest(&mut self.holds, MAX_HOLDS);
     }
-}
-
-impl Attempt {
-    /// Follows what the disk says. Whether that is news.
-    fn see(&mut self, seen: Seen, now: DateTime<Utc>) -> bool {
-        use AttemptResult::{Failed, Good, Left, Lost, Ready, Replaced, Staged, Trial, Writing};
-        let bits = seen.bits;
-        let (result, reason) = match self.result {
-            Writing if bits.tries_left() == 0 || seen.runs || !seen.holds_it => {
-                (Failed, Some("its process ended before the set was written"))
-            }
-            Staged | Ready | Trial | Good | Lost | Left if seen.runs && bits.successful() => {
-                (Good, None)
-            }
-            Staged | Ready | Trial | Lost | Left if seen.runs => (Trial, None),
-            Writing | Staged | Ready if is_lost(bits) => (Lost, Some("the boot loader fell back")),
-            Writing | Staged | Ready if seen.boots_next => (Ready, None),
-            Writing | Staged | Ready if self.kind == AttemptKind::Update && bits.successful() => {
-                (Left, Some("it was good, and was left by hand"))
-            }
-            Writing | Staged | Ready if bits.tries_left() > 0 || bits.successful() => {
-                (Staged, None)
-            }
-            Writing | Staged | Ready => (Replaced, Some("the set was cleared")),
-            Good | Trial if bits.successful() => (Left, Some("it was left by hand")),
-            Trial if seen.boots_next => (Ready, None),
-            Trial => (
-                Lost,
-                Some("the boot loader fell back before it was marked successful"),
-            ),
-            Good | Lost | Left | Failed | Replaced => return false,
-        };
-        let is_news = result != self.result;
-        self.seen_running |= seen.runs;
-        if result.has_ended() {
-            if is_news {
-                self.end(result, now, reason);
-            }
-        } else {
-            self.result = result;
-            self.ended = None;
-        }
-        is_news
-    }
-
-    fn end(&mut self, result: AttemptResult, now: DateTime<Utc>, reason: Option<&str>) {
-        self.result = result;
-        self.ended = Some(now);
-        self.reason = reason.map(|reason| reason.chars().take(MAX_REASON).collect());
-    }
-}
-
-/// Whether a set with these bits, while the other one runs, was tried and did not come up.
-fn is_lost(bits: BootAttributes) -> bool {
-    bits.priority() > 0 && bits.tries_left() == 0 && !bits.successful()
 }
 
 fn forget_oldest<T>(list: &mut Vec<T>, most: usize) {

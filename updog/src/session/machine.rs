@@ -62,9 +62,10 @@ pub struct Facts {
     pub state: State,
     /// Whether the boot loader takes the running set next.
     pub running_boots_next: bool,
-    /// Whether the other set was marked successful once.
+    /// Whether the other set was marked successful once, also where a rollback that was taken back
+    /// has left it a try instead.
     pub other_was_good: bool,
-    /// Whether the other set boots next because of a rollback.
+    /// Whether the other set boots next because of a rollback, whichever set is good.
     pub is_rolling_back: bool,
     /// Whether the other set was verified in this boot.
     pub other_is_verified: bool,
@@ -112,6 +113,9 @@ pub enum Refusal {
         "the running set has not been marked successful: the other set is the only way back"
     ))]
     NotYetGood,
+    /// Somebody goes back, and the set that he goes back to would be given up.
+    #[snafu(display("a rollback waits for its reboot: the other set is what it goes back to"))]
+    RollbackReady,
     /// Nothing waits to be booted.
     #[snafu(display("the other set holds no update that was prepared"))]
     NothingPrepared,
@@ -152,6 +156,7 @@ pub fn plan(facts: &Facts, command: Command) -> Result<Vec<Effect>, Refusal> {
     match command {
         Command::Prepare | Command::Update => {
             ensure!(facts.state != State::Trial, NotYetGoodSnafu);
+            ensure!(!facts.is_rolling_back, RollbackReadySnafu);
             match facts.offer {
                 Offer::Unknown => effects.push(Refresh),
                 Offer::Nothing => {}
@@ -187,7 +192,7 @@ pub fn plan(facts: &Facts, command: Command) -> Result<Vec<Effect>, Refusal> {
             }
         }
         Command::Rollback => {
-            if facts.is_rolling_back && facts.state == State::Ready {
+            if facts.is_rolling_back {
                 return Ok(effects);
             }
             ensure!(facts.other_was_good, NoPreviousSnafu);

@@ -37,7 +37,7 @@ use signpost::store::{Error as StoreError, Naming};
 use signpost::{Command, Force, SlotStore};
 use snafu::{ResultExt, Snafu};
 
-pub use self::activate::{apply, reboot, revert};
+pub use self::activate::{Other, Reverted, apply, reboot, revert};
 pub use self::choose::{Choice, Offer, choose, choose_for};
 pub use self::explain::{Explained, explain};
 pub use self::holds::{history, release_hold};
@@ -215,6 +215,10 @@ impl SessionError {
             }
             Self::Refused { refusal, .. } => match refusal {
                 machine::Refusal::NotYetGood => return None,
+                machine::Refusal::RollbackReady => {
+                    "reboot to take it; or, to stay with the running set: updog update-revert, then \
+                     run the command again"
+                }
                 machine::Refusal::NothingPrepared => "write an update first: updog prepare",
                 machine::Refusal::NoPrevious => {
                     "to stay with the running set: updog update-revert; another version is had \

@@ -1,7 +1,11 @@
 //! The file of the [`History`]: `state_dir/history.json`. Its writer holds the session lock.
+//!
+//! After a fallback that file may be of a newer engine, in a form that is not understood here. It
+//! stays as it is, and this engine remembers in a file of its own, named after its form: an engine
+//! that forgets would take a version that does not boot here again and again.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +18,9 @@ use crate::durable::{self, ReplaceError};
 const SCHEMA: u32 = 1;
 /// Sixty-four attempts and as many holds take a few hundred bytes each.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Where this form is kept beside a newer one.
+const BESIDE_NEWER: &str = "history.schema-1.json";
 
 /// Why the history cannot be read or kept.
 #[derive(Debug, Snafu)]
@@ -37,7 +44,7 @@ pub struct Record {
     /// What is remembered; changes are kept by [`Record::keep`].
     pub history: History,
     kept: History,
-    /// Whether a newer engine wrote the file, or it cannot be read: then it stays as it is.
+    /// Whether the file cannot be read: then it stays as it is.
     stays: bool,
 }
 
@@ -56,20 +63,23 @@ impl Record {
     /// [`RecordError::Read`] when the file is there and cannot be read.
     pub fn load(state_dir: &Path) -> Result<Self, RecordError> {
         let path = state_dir.join("history.json");
-        let mut bytes = Vec::new();
-        match File::open(&path) {
-            Ok(file) => {
-                file.take(MAX_FILE_BYTES)
-                    .read_to_end(&mut bytes)
-                    .context(ReadSnafu { path: &path })?;
+        match read(&path)? {
+            Read::Known(history) => Ok(Self::of(path, history, false)),
+            Read::Newer => {
+                let own = state_dir.join(BESIDE_NEWER);
+                tracing::warn!(
+                    "{} was written by a newer version, whose attempts are not known here; those \
+                     of this version are in {}",
+                    path.display(),
+                    own.display()
+                );
+                let history = match read(&own)? {
+                    Read::Known(history) => history,
+                    Read::Newer => History::default(),
+                };
+                Ok(Self::of(own, history, false))
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Self::of(path, History::default(), false));
-            }
-            Err(source) => return Err(source).context(ReadSnafu { path }),
         }
-        let (history, is_newer) = understand(&bytes, &path);
-        Ok(Self::of(path, history, is_newer))
     }
 
     /// An empty history in the place of one that cannot be read, and is not replaced.
@@ -110,29 +120,35 @@ impl Record {
     }
 }
 
-fn understand(bytes: &[u8], path: &Path) -> (History, bool) {
+/// What a file holds.
+enum Read {
+    /// A history; an empty one where there is no file, or none that makes sense.
+    Known(History),
+    /// The history of a newer engine.
+    Newer,
+}
+
+fn read(path: &Path) -> Result<Read, RecordError> {
     #[derive(Deserialize)]
     struct Form {
         schema: u32,
     }
-    let result = serde_json::from_slice::<Form>(bytes).and_then(|form| {
+    let Some(bytes) = durable::read(path, MAX_FILE_BYTES).context(ReadSnafu { path })? else {
+        return Ok(Read::Known(History::default()));
+    };
+    let understood = serde_json::from_slice::<Form>(&bytes).and_then(|form| {
         if form.schema > SCHEMA {
-            tracing::warn!(
-                "{} was written by a newer version: attempts before this are not known, and this \
-                 one is not remembered",
-                path.display()
-            );
-            return Ok((History::default(), true));
+            return Ok(Read::Newer);
         }
-        Ok((serde_json::from_slice(bytes)?, false))
+        Ok(Read::Known(serde_json::from_slice(&bytes)?))
     });
-    result.unwrap_or_else(|error| {
+    Ok(understood.unwrap_or_else(|error| {
         tracing::warn!(
             "{} is not understood and begun anew: {error}",
             path.display()
         );
-        (History::default(), false)
-    })
+        Read::Known(History::default())
+    }))
 }
 
 #[cfg(test)]
@@ -175,6 +191,7 @@ mod tests {
     fn what_a_newer_engine_wrote_stays_and_what_is_damaged_is_begun_anew() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history.json");
+        let own = dir.path().join(BESIDE_NEWER);
         for (text, stays) in [
             ("{\"schema\": 2, \"attempts\": \"other\"}", true),
             ("{\"schema\": 1}", false),
@@ -187,6 +204,12 @@ mod tests {
             begin(&mut record);
             record.keep().unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap() == text, stays, "{text}");
+            assert_eq!(own.exists(), stays, "{text}");
+            let again = Record::load(dir.path()).unwrap();
+            assert_eq!(again.history, record.history, "{text}");
+            if stays {
+                fs::remove_file(&own).unwrap();
+            }
         }
     }
 }

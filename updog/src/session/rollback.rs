@@ -1,7 +1,7 @@
 //! `rollback`: back to the system that ran before this one. No network, nothing written but bits.
 
 use semver::Version;
-use signpost::{Command, Slot};
+use signpost::{BootAttributes, Command, Slot, SlotStore};
 use snafu::{OptionExt, ensure};
 
 use super::history::{AttemptKind, Release};
@@ -10,7 +10,9 @@ use super::update_session::UpdateSession;
 use super::verify::{known_facts, verify_set};
 use super::{DamagedSnafu, NotRunningSnafu, SessionError, change_bits};
 use crate::env::Env;
+use crate::exit::chain;
 use crate::os_release::{self, OsRelease};
+use crate::sets::{KnownError, SetFacts};
 
 /// What boots next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct RolledBack {
     pub from: Version,
     /// Whether the boot loader returns to the running set if the old one does not come up.
     pub can_fall_back: bool,
+    /// Whether the running set is good: only then it is let boot next by `update-revert`.
+    pub from_was_good: bool,
     /// Whether that was so already.
     pub was_ready: bool,
 }
@@ -38,8 +42,10 @@ pub fn rollback(env: &Env) -> Result<RolledBack, SessionError> {
     let (active, slot) = (session.store.active(), session.store.inactive());
     let to = session.release_in(slot);
     let from = running(&session, active)?;
+    let bits = session.store.state();
     let mut done = RolledBack {
         slot,
+        from_was_good: bits.get(active).is_some_and(BootAttributes::successful),
         to: to.as_ref().map(|to| to.version.clone()),
         from: from.version.clone(),
         can_fall_back: false,
@@ -47,7 +53,7 @@ pub fn rollback(env: &Env) -> Result<RolledBack, SessionError> {
     };
     if !done.was_ready {
         steps.begin(Effect::Verify)?;
-        if let Some(facts) = known_facts(env, &session.store, slot)? {
+        if let Some(facts) = recorded(env, &session.store, slot)? {
             let findings = verify_set(env, &session.store, slot, facts)?;
             ensure!(findings.is_empty(), DamagedSnafu { slot, findings });
         } else {
@@ -64,11 +70,34 @@ pub fn rollback(env: &Env) -> Result<RolledBack, SessionError> {
         // A way back is not given up because it cannot be remembered.
         session.try_to_remember();
         steps.begin(Effect::ArmBack)?;
-        change_bits(&mut session.store, Command::RollbackOnce)?;
+        change_bits(&mut session.store, arming(bits.get(slot)))?;
     }
     let bits = session.store.state().get(slot).unwrap_or_default();
     done.can_fall_back = !bits.successful();
     Ok(done)
+}
+
+/// What is known of `slot`; a record that cannot be read is none. Where the set itself cannot be read
+/// there is nothing to go back to.
+fn recorded(env: &Env, store: &SlotStore, slot: Slot) -> Result<Option<SetFacts>, SessionError> {
+    match known_facts(env, store, slot) {
+        Err(SessionError::Known {
+            source: KnownError::Facts { source },
+        }) => {
+            tracing::warn!("the record of set {slot} is of no use: {}", chain(&source));
+            Ok(None)
+        }
+        known => known,
+    }
+}
+
+/// What lets a set with these bits boot next. One of which a rollback was taken back has its try
+/// already, and waits for it as an update does.
+fn arming(other: Option<BootAttributes>) -> Command {
+    match other {
+        Some(bits) if !bits.successful() && bits.priority() == 0 => Command::UpgradeToInactive,
+        _ => Command::RollbackOnce,
+    }
 }
 
 /// What runs, as it is to be held.

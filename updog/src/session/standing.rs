@@ -79,11 +79,16 @@ pub(super) fn summary(standing: &Standing) -> String {
         (State::Idle, BootsNext::Running) => format!("{running} runs and boots next"),
         // `State::of` calls it ready if the other set boots next.
         (State::Idle, _) => format!("{running} runs, and no set boots next"),
+        (State::Staged, BootsNext::Running) if standing.other_was_good => {
+            format!(
+                "{running} runs and boots next; set {slot} holds {other}, the system from before"
+            )
+        }
         (State::Staged, BootsNext::Running) => {
             format!("{other} is written to set {slot}, and {running} boots next")
         }
         (State::Staged, _) => format!("{other} is written to set {slot}, and no set boots next"),
-        (State::Ready, _) if standing.is_rolling_back => {
+        (State::Ready, _) | (State::Trial, BootsNext::Other) if standing.is_rolling_back => {
             format!("{other}, the system from before {running}, boots next")
         }
         (State::Ready, _) if standing.other_was_good => {
@@ -115,6 +120,9 @@ pub(super) fn next_step(standing: &Standing) -> String {
             "to see what is offered: updog check-update".to_owned()
         }
         (State::Idle, _) => format!("to let {running} boot next: updog update-revert"),
+        (State::Staged, BootsNext::Running) if standing.other_was_good => {
+            format!("to go back to {other}: updog rollback, then reboot")
+        }
         (State::Staged, BootsNext::Running) => {
             format!("to take {other}: updog update-apply, then reboot")
         }
@@ -124,6 +132,10 @@ pub(super) fn next_step(standing: &Standing) -> String {
         (State::Ready, _) => {
             format!("reboot to take it, or, to stay with {running}: updog update-revert")
         }
+        (State::Trial, BootsNext::Other) if standing.is_rolling_back => format!(
+            "reboot to take it, or, to stay with {running}: signpost mark-successful-boot, then updog \
+             update-revert"
+        ),
         (State::Trial, BootsNext::Other) => {
             "if this boot is good: signpost mark-successful-boot; if it is not: reboot".to_owned()
         }
@@ -231,10 +243,22 @@ mod tests {
             is_rolling_back: true,
             ..back
         };
-        assert_eq!(
-            summary(&rollback),
-            "1.1.0, the system from before 1.0.0, boots next"
-        );
+        let told = "1.1.0, the system from before 1.0.0, boots next";
+        assert_eq!(summary(&rollback), told);
+        let on_trial = Standing {
+            state: State::Trial,
+            ..rollback.clone()
+        };
+        assert_eq!(summary(&on_trial), told);
+        assert!(next_step(&on_trial).contains("mark-successful-boot, then updog update-revert"));
+        let taken_back = Standing {
+            state: State::Staged,
+            boots_next: BootsNext::Running,
+            is_rolling_back: false,
+            ..rollback
+        };
+        assert!(summary(&taken_back).ends_with("holds 1.1.0, the system from before"));
+        assert!(next_step(&taken_back).contains("updog rollback"));
     }
 
     #[test]

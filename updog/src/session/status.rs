@@ -16,11 +16,11 @@ pub use self::report::{
     CachedMigrations, Contents, DiskStatus, Part, RepositoryStatus, Role, Running, Session,
     SetStatus, Status, Tried, Trust,
 };
-use super::history::Looks;
+use super::history::{History, Looks};
 use super::machine::State;
 use super::record::Record;
 use super::standing::{self, BootsNext, Standing};
-use super::update_session::reconcile;
+use super::update_session::{WayBack, reconcile};
 use super::verify::known_facts;
 use super::{KnownSnafu, SessionError};
 use crate::env::Env;
@@ -44,16 +44,19 @@ pub fn status(env: &Env) -> Status {
         }),
     );
     let store = env.disk.look();
-    let history = Part::of(
-        Record::load(&env.config.state_dir).map(|record| tried(env, record, store.as_ref().ok())),
-    );
+    let record = Record::load(&env.config.state_dir);
+    let history = Part::of(record.map(|record| remembered(env, record, store.as_ref().ok())));
     let disk = Part::of(store.map(|store| {
         let is_at_work = session.known().is_some_and(|session| session.is_held);
-        let is_rolling_back = history.known().is_some_and(|(_, is)| *is);
-        disk_status(env, &store, running.known(), is_rolling_back, is_at_work)
+        let nothing = History::default();
+        let way_back = WayBack::of(&store.state(), history.known().unwrap_or(&nothing));
+        disk_status(env, &store, running.known(), way_back, is_at_work)
     }));
     let history = match history {
-        Part::Known((tried, _)) => Part::Known(tried),
+        Part::Known(history) => Part::Known(Tried {
+            last_attempt: history.last().cloned(),
+            holds: history.holds().to_vec(),
+        }),
         Part::Unknown { error } => Part::Unknown { error },
     };
     let migrations = Part::of(migrations(env, running.known(), disk.known()));
@@ -77,25 +80,20 @@ pub fn status(env: &Env) -> Status {
     }
 }
 
-/// What is remembered, up to what the disk says; and whether a rollback waits for a reboot.
-fn tried(env: &Env, mut record: Record, store: Option<&SlotStore>) -> (Tried, bool) {
+/// What is remembered, up to what the disk says.
+fn remembered(env: &Env, mut record: Record, store: Option<&SlotStore>) -> History {
     if let Some(store) = store {
         // It fails only for a set that cannot be read, and that set's own part says so.
         reconcile(env, store, &mut record, Looks::Beside);
     }
-    let history = &record.history;
-    let tried = Tried {
-        last_attempt: history.last().cloned(),
-        holds: history.holds().to_vec(),
-    };
-    (tried, history.is_rolling_back())
+    record.history
 }
 
 fn disk_status(
     env: &Env,
     store: &SlotStore,
     running: Option<&Running>,
-    is_rolling_back: bool,
+    way_back: WayBack,
     is_at_work: bool,
 ) -> DiskStatus {
     let bits = store.state();
@@ -121,11 +119,9 @@ fn disk_status(
             .or_else(|| version(bits.active())),
         other: version(bits.inactive()),
         other_slot: bits.inactive(),
-        other_was_good: bits
-            .get(bits.inactive())
-            .is_some_and(BootAttributes::successful),
+        other_was_good: way_back.other_was_good,
         boots_next: BootsNext::of(next, bits.active()),
-        is_rolling_back,
+        is_rolling_back: way_back.is_rolling_back,
         is_at_work,
     };
     let damage = store.damage().map(ToString::to_string);

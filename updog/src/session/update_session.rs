@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use semver::Version;
-use signpost::{BootAttributes, Slot, SlotStore};
+use signpost::{BootState, Slot, SlotStore};
 use snafu::{ResultExt, ensure};
 
 use super::history::{History, Looks, Release};
@@ -167,13 +167,37 @@ pub(super) fn facts(env: &Env, store: &SlotStore, history: &History, offer: Offe
     let bits = store.state();
     let (active, inactive) = (bits.active(), bits.inactive());
     let recorded = readable_facts(env, store, inactive);
+    let way_back = WayBack::of(&bits, history);
     Facts {
         state: State::of(&bits),
         running_boots_next: bits.next() == Some(active),
-        other_was_good: bits.get(inactive).is_some_and(BootAttributes::successful),
-        is_rolling_back: history.is_rolling_back(),
+        other_was_good: way_back.other_was_good,
+        is_rolling_back: way_back.is_rolling_back,
         other_is_verified: recorded.is_some_and(|facts| facts.verified.is_in(&env.boot_id)),
         offer,
+    }
+}
+
+/// What bits and history together say of the other set as a way back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WayBack {
+    /// See [`Facts::other_was_good`].
+    pub(super) other_was_good: bool,
+    /// See [`Facts::is_rolling_back`].
+    pub(super) is_rolling_back: bool,
+}
+
+impl WayBack {
+    pub(super) fn of(bits: &BootState, history: &History) -> Self {
+        let other = bits.inactive();
+        let of = |slot| bits.get(slot).unwrap_or_default();
+        // On trial the other set boots next without being put first.
+        let is_first =
+            bits.next() == Some(other) && of(other).priority() > of(bits.active()).priority();
+        Self {
+            other_was_good: of(other).successful() || history.was_rolling_back_to(other),
+            is_rolling_back: history.is_rolling_back() && is_first,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The record of a set: `state_dir/sets/A.json` and `B.json`.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -74,6 +74,14 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// Not on this host, or it was found to be damaged since.
+    pub fn never() -> Self {
+        Self {
+            at: DateTime::UNIX_EPOCH,
+            boot_id: String::new(),
+        }
+    }
+
     /// Whether that was in the boot with this id; an empty one is no boot.
     pub fn is_in(&self, boot_id: &str) -> bool {
         !boot_id.is_empty() && self.boot_id == boot_id
@@ -219,17 +227,7 @@ impl FactsStore {
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, FactsError> {
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Ok(file) => {
-            file.take(MAX_FILE_BYTES)
-                .read_to_end(&mut bytes)
-                .context(ReadSnafu { path })?;
-            Ok(Some(bytes))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(source).context(ReadSnafu { path }),
-    }
+    durable::read(path, MAX_FILE_BYTES).context(ReadSnafu { path })
 }
 
 fn is_newer(bytes: &[u8]) -> bool {

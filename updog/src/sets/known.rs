@@ -1,16 +1,15 @@
 //! The facts of what a set should hold: its record, or the cached manifest's entry.
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::Path;
 
-use chrono::DateTime;
 use signpost::{Slot, SlotStore};
 use snafu::Snafu;
 use update_metadata::{Digest, MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest};
 
 use super::facts::{FactsError, FactsStore, ImageFacts, SetFacts, Verified};
 use super::identity::{IdentityError, root_hash};
+use crate::durable;
 
 /// Why the facts cannot be had.
 #[derive(Debug, Snafu)]
@@ -57,9 +56,7 @@ fn from_manifests(dir: &Path, root_hash: Digest) -> Option<SetFacts> {
         .flatten()
         .filter(|entry| entry.file_name().to_str().is_some_and(is_manifest))
         .find_map(|entry| {
-            let mut bytes = Vec::new();
-            let file = File::open(entry.path()).ok()?;
-            file.take(MAX_MANIFEST_BYTES).read_to_end(&mut bytes).ok()?;
+            let bytes = durable::read(&entry.path(), MAX_MANIFEST_BYTES).ok()??;
             Manifest::from_slice(&bytes)
                 .ok()?
                 .updates
@@ -80,10 +77,7 @@ fn from_manifests(dir: &Path, root_hash: Digest) -> Option<SetFacts> {
                             hash: images.hash,
                         },
                         None,
-                        Verified {
-                            at: DateTime::UNIX_EPOCH,
-                            boot_id: String::new(),
-                        },
+                        Verified::never(),
                     ))
                 })
         })

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
-use signpost::{Command, Force, PerSlot, PrivateAttributes, Sets};
+use signpost::{BootAttributes, Command, Force, PerSlot, PrivateAttributes, Sets};
 
+use super::follow::MAX_REASON;
 use super::*;
 
 fn now() -> DateTime<Utc> {
@@ -257,6 +258,86 @@ fn what_was_valid_when_its_process_ended_is_staged_if_it_is_what_was_to_be_writt
         machine.look();
         assert_eq!(machine.result(), expected);
     }
+}
+
+#[test]
+fn what_runs_was_written_though_that_was_never_put_on_record() {
+    let to = release("1.1.0", 1);
+    let begun = || {
+        let mut machine = Machine::new();
+        let (kind, from) = (AttemptKind::Update, version("1.0.0"));
+        let to = Some(to.clone());
+        machine.history.begin(kind, &from, to, Slot::B, now());
+        machine
+            .command(Command::ClearInactive)
+            .command(Command::MarkInactiveValid)
+            .command(Command::UpgradeToInactive);
+        machine
+    };
+    let mut machine = begun();
+    machine.boots().look();
+    assert_eq!(machine.result(), AttemptResult::Trial);
+    machine.falls_back().look();
+    assert_eq!(machine.held(&to), [HeldKind::Quarantined]);
+    let mut machine = begun();
+    machine.falls_back().look();
+    assert_eq!(machine.result(), AttemptResult::Lost, "nobody saw it run");
+}
+
+#[test]
+fn a_version_that_proved_itself_is_held_no_longer() {
+    let mut machine = Machine::new();
+    let (good, other) = (release("1.1.0", 1), release("1.1.0", 2));
+    machine.history.hold_left(good.clone(), now(), "left");
+    machine.history.hold_left(other.clone(), now(), "left");
+    machine.updates(good.clone()).boots().look();
+    assert_eq!(machine.held(&good), [HeldKind::Left], "not yet");
+    machine.command(Command::MarkSuccessfulBoot).look();
+    assert_eq!(machine.held(&good), []);
+    assert_eq!(machine.held(&other), [HeldKind::Left], "other images");
+}
+
+#[test]
+fn a_newer_good_system_in_the_other_set_was_left_by_hand_though_no_record_says_so() {
+    for (bits_of_b, expected) in [
+        ((1, 0, 1), vec![HeldKind::Left]),
+        ((0, 0, 1), vec![HeldKind::Left]),
+        ((0, 1, 0), vec![]),
+        ((0, 0, 0), vec![]),
+    ] {
+        let mut machine = Machine::new();
+        machine.state = disk(Slot::A, (2, 0, 1), bits_of_b);
+        machine.look().look();
+        assert_eq!(
+            machine.held(&release("1.1.0", 1)),
+            expected,
+            "{bits_of_b:?}"
+        );
+    }
+    // Set A of an updated host: older, and where it came from.
+    let mut machine = Machine::new();
+    machine.state = disk(Slot::B, (1, 0, 1), (2, 0, 1));
+    let (running, older) = (version("1.1.0"), release("1.0.0", 0));
+    let (state, looks) = (machine.state, Looks::Alone);
+    let history = &mut machine.history;
+    history.reconcile(&state, Some(&running), Some(&older), looks, now());
+    assert_eq!(history.attempts(), []);
+}
+
+#[test]
+fn a_lost_boot_is_counted_whatever_failed_since() {
+    let mut machine = Machine::new();
+    let bad = release("1.1.0", 1);
+    machine.updates(bad.clone()).falls_back().look();
+    for _ in 0..200 {
+        let (kind, from, to) = (AttemptKind::Update, version("1.0.0"), bad.clone());
+        machine.history.begin(kind, &from, Some(to), Slot::B, now());
+        machine.history.failed("no network", now());
+        machine.command(Command::ClearInactive);
+    }
+    assert_eq!(machine.history.attempts().len(), MAX_ATTEMPTS);
+    machine.updates(bad.clone()).falls_back().look();
+    assert_eq!(machine.held(&bad), [HeldKind::Quarantined]);
 }
 
 #[test]

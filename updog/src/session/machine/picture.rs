@@ -114,13 +114,12 @@ impl Facts {
     }
 
     fn is_possible(self) -> bool {
-        // A set that waits for its first try was never good, and only one that boots next can be
-        // on the way back.
-        let waits = self.state == State::Staged;
-        let is_rolling_back = self.is_rolling_back && self.state != State::Ready;
+        // Only a set that boots next can be on the way back.
+        let is_rolling_back =
+            self.is_rolling_back && !matches!(self.state, State::Ready | State::Trial);
         let is_written =
             self.offer == Offer::Written && !matches!(self.state, State::Staged | State::Ready);
-        !(waits && self.other_was_good || is_rolling_back || is_written)
+        !(is_rolling_back || is_written)
     }
 
     /// That part of the facts on which `command` depends, in words.
@@ -129,6 +128,9 @@ impl Facts {
             (Command::Prepare | Command::Update, State::Trial)
             | (Command::Apply, State::Idle | State::Trial | State::Ready)
             | (Command::Revert, _) => "",
+            (Command::Prepare | Command::Update | Command::Rollback, _) if self.is_rolling_back => {
+                "a rollback is ready"
+            }
             (Command::Prepare | Command::Update, _) => match self.offer {
                 Offer::Unknown => "the repository was not asked yet",
                 Offer::Nothing => "there is no update",
@@ -139,7 +141,6 @@ impl Facts {
                 "the other set was verified in this boot"
             }
             (Command::Apply, State::Staged) => "it was verified in an earlier boot",
-            (Command::Rollback, State::Ready) if self.is_rolling_back => "a rollback is ready",
             (Command::Rollback, _) if self.other_was_good => "the other set was good",
             (Command::Rollback, _) => "the other set was never good",
         };
