@@ -8,7 +8,7 @@
 #![allow(clippy::print_stdout)] // an example talks to whoever runs it
 
 use std::fs;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -28,6 +28,23 @@ const FILES: [&str; 8] = [
     "/usr/bin/tar",
     "/usr/bin/bash",
 ];
+
+/// What is set on the host: paths and values.
+const SETTINGS: [(&str, &str); 4] = [
+    ("settings/motd", "\"hello from 1.0.0\""),
+    ("settings/host/name", "\"box\""),
+    ("settings/ntp/servers", "[\"ntp.example.org\"]"),
+    ("settings/log/level", "\"verbose\""),
+];
+const DOCUMENT: &str = "\
+format = 1
+
+[[step]]
+rename = { from = \"settings.ntp\", to = \"settings.time\" }
+
+[[step]]
+replace = { setting = \"settings.log.level\", old = \"verbose\", new = \"debug\" }
+";
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -51,7 +68,7 @@ fn run() -> Result<()> {
             .into());
         }
     }
-    println!("Building updog, updata and signpost ...");
+    println!("Building updog, updata, signpost and migrator ...");
     let mut tour = Tour::start()?;
     tour.publish_first_release()?;
     tour.make_host()?;
@@ -138,14 +155,35 @@ impl Tour {
         ];
         self.shell("updata", &[&arguments[..], &images, &more].concat())?;
         fs::copy(self.dir.join("root.json"), self.dir.join("host/root.json"))?;
+        say(
+            "Its settings lie in a datastore, one file a setting, under the version that wrote them:",
+        );
+        self.make_datastore("1.0.0")?;
+        self.show_settings()?;
         self.become_booted("A")?;
         self.signpost(&["status"])
     }
 
     fn update_to_second_release(&mut self) -> Result<()> {
         self.step("1.1.0 is published, and the host takes it");
-        self.release("1.1.0")?;
+        say(
+            "1.1.0 knows no motd, and calls two settings something else. One migration is a program \
+             (migrator/examples), the other one a document:",
+        );
+        let document = self.dir.join("images/rename-ntp.toml");
+        fs::write(&document, DOCUMENT)?;
+        println!("\n{}", indented(DOCUMENT));
+        let program = programs::example("migrator", "example-migration");
+        self.release_with(
+            "1.1.0",
+            &[
+                format!("1.0.0:1.1.0:{}", program.display()),
+                "1.0.0:1.1.0:images/rename-ntp.toml".to_owned(),
+            ],
+        )?;
         self.updog(&["check-update"])?;
+        say("Before anything is written the migrations are tried on a copy, forward and back:");
+        self.updog(&["plan"])?;
         say(
             "update clears the boot bits of set B, streams hash, root and boot image into it, reads \
              them back from the disk, and only then lets B be tried once.",
@@ -155,6 +193,7 @@ impl Tour {
         say("Until the reboot, and after it, every byte can be checked again without a network:");
         self.updog(&["verify"])?;
         self.boot()?;
+        self.show_settings()?;
         say("It came up well, so the host says so. Until then one reset would bring 1.0.0 back.");
         self.signpost(&["mark-successful-boot"])
     }
@@ -167,6 +206,8 @@ impl Tour {
         );
         self.updog(&["rollback"])?;
         self.boot()?;
+        say("The settings followed, also the one that 1.1.0 does not have:");
+        self.show_settings()?;
         self.signpost(&["mark-successful-boot"])?;
         self.updog(&["status"])?;
         self.updog(&["rollback"])?;
@@ -219,8 +260,50 @@ impl Tour {
         Ok(())
     }
 
+    /// A datastore as the first boot of `version` leaves it.
+    fn make_datastore(&self, version: &str) -> Result<()> {
+        let folder = self.dir.join("host/datastore");
+        let store = format!("v{version}_quickstart000000");
+        for (path, value) in SETTINGS {
+            let path = folder.join(&store).join("live").join(path);
+            fs::create_dir_all(path.parent().ok_or("a setting lies in a folder")?)?;
+            fs::write(path, value)?;
+        }
+        let links = [
+            ("v1.0.0", store.as_str()),
+            ("v1.0", "v1.0.0"),
+            ("v1", "v1.0"),
+            ("current", "v1"),
+        ];
+        for (link, to) in links {
+            symlink(to, folder.join(link))?;
+        }
+        Ok(())
+    }
+
+    /// Shows the settings in use, as files.
+    fn show_settings(&self) -> Result<()> {
+        println!("\n  $ cd host/datastore/current/live && grep -r .");
+        let ran = Command::new("grep")
+            .args(["-r", "."])
+            .current_dir(self.dir.join("host/datastore/current/live"))
+            .output()?;
+        let text = String::from_utf8(ran.stdout)?;
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        for line in lines {
+            println!("    {line}");
+        }
+        Ok(())
+    }
+
     /// Makes and publishes a release from programs of this machine.
     fn release(&self, version: &str) -> Result<()> {
+        self.release_with(version, &[])
+    }
+
+    /// The same, with migrations.
+    fn release_with(&self, version: &str, migrations: &[String]) -> Result<()> {
         let image = |kind: &str| format!("images/{version}-{kind}");
         let (root, boot, hash) = (image("root.ext4"), image("boot.ext4"), image("hash"));
         let tree = self.dir.join(image("tree"));
@@ -269,7 +352,12 @@ impl Tour {
             "--hash-image",
             &hash,
         ];
-        self.shell("updata", &[&arguments[..], &release, &images].concat())
+        let migrations = migrations.iter().flat_map(|m| ["--migration", m]);
+        let migrations: Vec<&str> = migrations.collect();
+        self.shell(
+            "updata",
+            &[&arguments[..], &release, &images, &migrations].concat(),
+        )
     }
 
     fn make_ext4(&self, tree: &Path, image: &str, size: &str) -> Result<()> {
@@ -295,7 +383,24 @@ impl Tour {
             "signpost",
             &["--disk", "host/disk.img", "select", "--consume-try"],
         )?;
-        self.become_booted(slot.trim())
+        self.become_booted(slot.trim())?;
+        say("Early in its boot the system brings the settings into its own form:");
+        let arguments = [
+            "--datastore-path",
+            "host/datastore/current",
+            "--metadata-directory",
+            "host/metadata",
+            "--migration-directory",
+            "host/migrations",
+            "--root-path",
+            "host/root.json",
+        ];
+        let version = [
+            "--os-release",
+            "host/os-release",
+            "--migrate-to-version-from-os-release",
+        ];
+        self.shell("migrator", &[&arguments[..], &version].concat())
     }
 
     /// `slot` runs now: its version is read from the root file system in its partition.
@@ -360,6 +465,7 @@ impl Tour {
                  migrations_dir = \"{host}/migrations\"\n\
                  lock_file = \"{host}/run/lock\"\n\
                  disk = \"{host}/disk.img\"\n\
+                 datastore = \"{host}/datastore/current\"\n\
                  # This machine is not the one that is updated.\n\
                  reboot_command = [\"echo\", \"here the host would reboot\"]\n\
                  # On a file nobody can ask the kernel which set runs.\n\
@@ -450,6 +556,11 @@ fn say(text: &str) {
         column += word.len() + 1;
     }
     println!();
+}
+
+fn indented(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| format!("    {line}")).collect();
+    lines.join("\n")
 }
 
 fn find(program: &str) -> Option<PathBuf> {

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::programs::{self, Ran};
 use crate::publisher::{ARCH, Images, Publisher, VARIANT};
+use crate::settings;
 
 /// A folder with `disk.img`, `updog.toml`, `os-release`, `root.json`, and what `updog` keeps.
 #[derive(Debug)]
@@ -128,6 +129,7 @@ impl Host {
              metadata_cache = \"{}\"\n\
              migrations_dir = \"{}\"\n\
              lock_file = \"{}\"\n\
+             datastore = \"{}\"\n\
              disk = \"{}\"\n\
              active = \"{}\"\n\
              {more}",
@@ -139,10 +141,51 @@ impl Host {
             path("metadata"),
             path("migrations"),
             path("run/lock"),
+            path("datastore/current"),
             self.disk().display(),
             self.active,
         );
         fs::write(self.path("updog.toml"), text).expect("updog.toml");
+    }
+
+    /// Gives the host settings as the first boot of `version` leaves them, each a path below
+    /// `live/settings` and a value.
+    ///
+    /// # Panics
+    /// When the files cannot be written.
+    pub fn has_settings(&self, version: &str, settings: &[(&str, &str)]) {
+        let store = settings::first_boot(&self.path("datastore"), version);
+        for (path, value) in settings {
+            let path = store.join("live/settings").join(path);
+            fs::create_dir_all(path.parent().expect("below the store")).expect("a folder");
+            fs::write(path, value).expect("a setting");
+        }
+    }
+
+    /// The settings in use, by their paths below `live/settings`.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let folder = self.path("datastore/current/live/settings");
+        settings::values(&folder).into_iter().collect()
+    }
+
+    /// What the running system does with its settings early in its boot.
+    pub fn migrate(&self) -> Ran {
+        let path = |name: &str| self.path(name).display().to_string();
+        programs::run(
+            "migrator",
+            [
+                &["--datastore-path", &path("datastore/current")][..],
+                &["--metadata-directory", &path("metadata")],
+                &["--migration-directory", &path("migrations")],
+                &["--root-path", &path("root.json")],
+                &["--os-release", &path("os-release")],
+                &["--migrate-to-version-from-os-release"],
+            ]
+            .concat(),
+        )
     }
 
     /// Runs `updog` with this host's configuration.

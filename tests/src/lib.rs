@@ -18,5 +18,6 @@ pub mod publisher;
 pub mod report;
 pub mod running;
 pub mod server;
+pub mod settings;
 pub mod tables;
 pub mod tls;

@@ -19,36 +19,59 @@ pub fn folder() -> &'static Path {
             .nth(2)
             .expect("cargo puts it two folders deep")
             .to_owned();
-        let mut build = Command::new(env!("CARGO"));
-        build
-            .args([
-                "build",
-                "--quiet",
-                "--package",
-                "updog",
-                "--package",
-                "signpost",
-                "--bins",
-            ])
-            .arg("--target-dir")
-            .arg(
-                folder
-                    .parent()
-                    .expect("the profile's folder lies in the target folder"),
-            )
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
-        if folder.ends_with("release") {
-            build.arg("--release");
+        let mut build = cargo_build(&folder);
+        for package in ["updog", "signpost", "migrator"] {
+            build.args(["--package", package]);
         }
+        build.arg("--bins");
         let status = build.status().expect("cargo runs");
         assert!(status.success(), "building the programs failed: {status}");
         folder
     })
 }
 
+/// `cargo build` into the profile whose folder is `folder`.
+fn cargo_build(folder: &Path) -> Command {
+    let target = folder
+        .parent()
+        .expect("the profile's folder lies in the target folder");
+    let mut build = Command::new(env!("CARGO"));
+    build
+        .args(["build", "--quiet"])
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    build
+}
+
 /// The path of one program.
 pub fn path(name: &str) -> PathBuf {
     folder().join(name)
+}
+
+/// The path of an example without default features, built as [`folder`] builds the programs.
+///
+/// # Panics
+/// When it does not build.
+pub fn example(package: &str, name: &str) -> PathBuf {
+    let folder = folder();
+    let mut build = cargo_build(folder);
+    build.args([
+        "--package",
+        package,
+        "--example",
+        name,
+        "--no-default-features",
+    ]);
+    let status = build.status().expect("cargo runs");
+    assert!(
+        status.success(),
+        "building the example {name} failed: {status}"
+    );
+    folder.join("examples").join(name)
 }
 
 /// Runs a program of ours and waits for it.

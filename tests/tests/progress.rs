@@ -80,6 +80,7 @@ fn json_lines_tell_the_whole_session_and_nothing_else_is_on_stderr() {
         [
             "refresh",
             "stage_migrations",
+            "rehearse",
             "clear",
             "swap_migrations",
             "write",

@@ -324,7 +324,7 @@ fn help(program: &str, path: &[&str], all: &mut String) {
 
 #[test]
 fn the_help_of_every_verb() {
-    for program in ["updog", "updata", "signpost"] {
+    for program in ["updog", "updata", "signpost", "migrator"] {
         let mut all = String::new();
         help(program, &[], &mut all);
         settings().bind(|| insta::assert_snapshot!(format!("help-{program}"), all));

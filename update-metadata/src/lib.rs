@@ -4,6 +4,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod edit;
+#[cfg(feature = "lz4")]
+pub mod lz4;
 pub mod manifest;
 pub mod migrations;
 pub mod release_toml;

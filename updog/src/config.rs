@@ -103,6 +103,10 @@ pub struct Config {
     pub active: ActiveChoice,
     /// What reboots this host, and its arguments.
     pub reboot_command: Vec<String>,
+    /// The program that converts settings; looked for where it is not named.
+    pub migrator: Option<PathBuf>,
+    /// The link that all readers of the settings begin with.
+    pub datastore: PathBuf,
     /// Keys of the file that mean nothing to this version.
     pub unknown_keys: Vec<String>,
 }
@@ -134,6 +138,8 @@ struct Written {
     stall_timeout_seconds: Option<Spanned<u64>>,
     outage_timeout_seconds: Option<Spanned<u64>>,
     reboot_command: Option<Spanned<Vec<String>>>,
+    migrator: Option<Spanned<PathBuf>>,
+    datastore: Option<Spanned<PathBuf>>,
     #[serde(flatten)]
     unknown: BTreeMap<String, toml::Value>,
 }
@@ -222,6 +228,15 @@ impl Config {
                         }
                     })
                 },
+            )?,
+            migrator: written
+                .migrator
+                .map(|value| reader.path("migrator", Some(value), ""))
+                .transpose()?,
+            datastore: reader.path(
+                "datastore",
+                written.datastore,
+                "/var/lib/bottlerocket/datastore/current",
             )?,
             unknown_keys: written.unknown.into_keys().collect(),
         };

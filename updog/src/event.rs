@@ -68,6 +68,8 @@ pub enum Step {
     Refresh,
     /// Caching migrations and metadata for the next boot: `cache_migrations`.
     CacheMigrations,
+    /// Trying the migrations on a copy of the settings: `rehearse`.
+    Rehearse,
     /// Fetching a target to a file: `fetch`, with `target`.
     Fetch {
         /// Its signed name.
@@ -137,6 +139,18 @@ pub enum Note {
         /// What it holds.
         version: Version,
     },
+    /// There are no settings yet that a migration could be tried on.
+    NothingToRehearse {
+        /// Where they would be.
+        datastore: String,
+    },
+    /// The migrations work with the settings of this host.
+    Rehearsed {
+        /// Settings that the new version would find changed.
+        changes: usize,
+        /// Settings that would not be as they are after going back.
+        lost: usize,
+    },
     /// The server has an older state than the trusted one, which stays in use.
     StaleMirror {
         /// Its address, without secrets.
@@ -177,7 +191,7 @@ impl Step {
     /// How many bytes there are to go through, where that is known.
     pub fn total(&self) -> Option<u64> {
         match self {
-            Self::Refresh | Self::CacheMigrations => None,
+            Self::Refresh | Self::CacheMigrations | Self::Rehearse => None,
             Self::Fetch { bytes, .. }
             | Self::Write { bytes, .. }
             | Self::ReadBack { bytes, .. }
@@ -191,6 +205,7 @@ impl fmt::Display for Step {
         match self {
             Self::Refresh => f.write_str("refreshing the repository"),
             Self::CacheMigrations => f.write_str("caching migrations"),
+            Self::Rehearse => f.write_str("rehearsing migrations"),
             Self::Fetch { target, .. } => write!(f, "fetching {target}"),
             Self::Write { image, .. } => write!(f, "writing the {image} image"),
             Self::ReadBack { image, .. } => write!(f, "reading back the {image} image"),
@@ -216,6 +231,7 @@ impl Serialize for Step {
         let (step, target, image) = match self {
             Self::Refresh => ("refresh", None, None),
             Self::CacheMigrations => ("cache_migrations", None, None),
+            Self::Rehearse => ("rehearse", None, None),
             Self::Fetch { target, .. } => ("fetch", Some(target.as_str()), None),
             Self::Write { image, .. } => ("write", None, Some(*image)),
             Self::ReadBack { image, .. } => ("read_back", None, Some(*image)),
@@ -249,6 +265,15 @@ impl fmt::Display for Note {
             Self::HoldsAlready { set, version } => {
                 write!(f, "set {set} holds {version} already; verifying it")
             }
+            Self::NothingToRehearse { datastore } => write!(
+                f,
+                "there are no settings at {datastore} to rehearse migrations on"
+            ),
+            Self::Rehearsed { changes, lost } => write!(
+                f,
+                "rehearsed the migrations, forward and back: {changes} settings would change, {lost} \
+                 would not come back as they are"
+            ),
             Self::StaleMirror { repository } => write!(
                 f,
                 "stale mirror: {repository} serves an older state than this host trusts; the \

@@ -23,6 +23,7 @@ pub mod lock;
 pub mod os_release;
 pub mod publish;
 pub mod reboot;
+pub mod rehearsal;
 pub mod render;
 pub mod repository;
 pub mod scratch;

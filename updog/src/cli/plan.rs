@@ -6,6 +6,7 @@ use super::printer::Printer;
 use super::{CliError, PrintSnafu};
 use crate::env::Env;
 use crate::exit::Exit;
+use crate::rehearsal::{Change, Rehearsal};
 use crate::repository::cached::Room;
 use crate::session::machine::Effect;
 use crate::session::{self, Choice, Obstacle, PlannedImage, PlannedUpdate, UpdatePlan};
@@ -52,6 +53,7 @@ fn of_update(plan: &UpdatePlan, update: &PlannedUpdate) -> Vec<String> {
             target.name, target.bytes
         )
     }));
+    lines.extend(update.rehearsal.iter().flat_map(rehearsal));
     lines.extend(update.rooms.iter().map(room));
     let written = update.bytes_to_write.map_or_else(
         || "it is not stated how many are written".to_owned(),
@@ -77,6 +79,33 @@ fn image(image: &PlannedImage) -> String {
         "{} image: {} bytes compressed, {size} {} of {} bytes",
         image.kind, image.compressed_bytes, image.partition, image.partition_bytes
     )
+}
+
+fn rehearsal(rehearsal: &Rehearsal) -> Vec<String> {
+    let mut lines =
+        vec!["the migrations work with this host's settings, forward and back".to_owned()];
+    let told = |change: &Change, what: &str| {
+        let metadata = change.metadata.as_ref();
+        let metadata = metadata.map(|name| format!(", its metadata {name}"));
+        let pending = change.pending.as_ref();
+        let pending = pending.map(|name| format!(" (waiting in transaction {name})"));
+        format!(
+            "  {}{}{}: {what}",
+            change.key,
+            metadata.unwrap_or_default(),
+            pending.unwrap_or_default()
+        )
+    };
+    let changes = rehearsal.changes.iter();
+    lines.extend(changes.map(|change| told(change, &format!("would be {}", change.change))));
+    let lost = rehearsal.lost.iter();
+    lines.extend(lost.map(|change| {
+        told(
+            change,
+            &format!("after going back it would be {}", change.change),
+        )
+    }));
+    lines
 }
 
 fn room(room: &Room) -> String {
@@ -107,6 +136,7 @@ fn words(effect: Effect) -> &'static str {
     match effect {
         Effect::Refresh => "refresh the repository",
         Effect::StageMigrations => "stage what the migrator needs",
+        Effect::Rehearse => "rehearse the migrations on a copy of the settings",
         Effect::Clear => "clear the boot bits of the set",
         Effect::SwapMigrations => "give the migrator what was staged",
         Effect::PruneMigrations => "remove what the migrator had before",

@@ -28,6 +28,11 @@ fn everything_but_the_urls_has_a_default() {
     assert_eq!(config.disk, DiskChoice::Auto);
     assert_eq!(config.active, ActiveChoice::Auto);
     assert_eq!(config.reboot_command, ["shutdown", "-r", "now"]);
+    assert_eq!(config.migrator, None);
+    assert_eq!(
+        config.datastore,
+        Path::new("/var/lib/bottlerocket/datastore/current")
+    );
     assert_eq!(config.transport.ca_file, None);
     assert_eq!(config.transport.client_identity, None);
     assert_eq!(config.transport.limits, MetadataLimits::default());
@@ -44,7 +49,8 @@ fn every_key_is_read() {
          disk = \"/g\"\nactive = \"B\"\nconnect_timeout_seconds = 1\n\
          stall_timeout_seconds = 3600\nca_file = \"/h\"\n\
          client_certificate = \"/i\"\nclient_key = \"/j\"\n\
-         max_metadata_bytes = 20000000\nmax_root_bytes = 1024\noutage_timeout_seconds = 2\nreboot_command = [\"true\"]\n",
+         max_metadata_bytes = 20000000\nmax_root_bytes = 1024\noutage_timeout_seconds = 2\nreboot_command = [\"true\"]\n\
+         migrator = \"/k\"\ndatastore = \"/l\"\n",
     )
     .unwrap();
     assert_eq!(config.seed, SeedSource::Written(Seed::new(2047).unwrap()));
@@ -83,6 +89,8 @@ fn every_key_is_read() {
     assert_eq!(transport.stall_timeout, Duration::from_secs(3600));
     assert_eq!(transport.outage_timeout, Duration::from_secs(2));
     assert_eq!(config.reboot_command, ["true"]);
+    assert_eq!(config.migrator.as_deref(), Some(Path::new("/k")));
+    assert_eq!(config.datastore, Path::new("/l"));
 }
 
 #[test]

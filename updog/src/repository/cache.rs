@@ -168,6 +168,15 @@ pub(super) fn look_up(
 }
 
 impl StagedCache {
+    /// Where it is until it is swapped.
+    pub fn folders(&self) -> CacheFolders<'_> {
+        let [targets, metadata] = &self.folders;
+        CacheFolders {
+            metadata: &metadata.staged,
+            targets: &targets.staged,
+        }
+    }
+
     /// Puts the staged cache in the place of the one that is in use.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ pub(super) fn doing(effect: Effect) -> &'static str {
     match effect {
         Effect::Refresh => "the repository was asked",
         Effect::StageMigrations => "migrations were cached",
+        Effect::Rehearse => "the migrations were rehearsed",
         Effect::Clear => "the other set was given up",
         Effect::SwapMigrations => "the cached migrations were put in place",
         Effect::PruneMigrations => "what was cached before was removed",

@@ -81,6 +81,8 @@ pub enum Effect {
     Refresh,
     /// Put what the migrator will need beside what it needs now.
     StageMigrations,
+    /// Try what was staged on a copy of the settings, forward and back again.
+    Rehearse,
     /// Take every boot bit from the other set, synced.
     Clear,
     /// Let the migrator find what was staged for it.
@@ -149,7 +151,7 @@ impl State {
 /// A [`Refusal`]. Nothing happens then, neither on the disk nor on the network.
 pub fn plan(facts: &Facts, command: Command) -> Result<Vec<Effect>, Refusal> {
     use Effect::{
-        Arm, ArmBack, Clear, Disarm, Hold, MarkValid, PruneMigrations, ReadBack, Refresh,
+        Arm, ArmBack, Clear, Disarm, Hold, MarkValid, PruneMigrations, ReadBack, Refresh, Rehearse,
         StageMigrations, SwapMigrations, Verify, Write,
     };
     let mut effects = Vec::new();
@@ -162,6 +164,7 @@ pub fn plan(facts: &Facts, command: Command) -> Result<Vec<Effect>, Refusal> {
                 Offer::Nothing => {}
                 Offer::Update => effects.extend([
                     StageMigrations,
+                    Rehearse,
                     Clear,
                     SwapMigrations,
                     Write,
@@ -170,7 +173,13 @@ pub fn plan(facts: &Facts, command: Command) -> Result<Vec<Effect>, Refusal> {
                     PruneMigrations,
                 ]),
                 Offer::Written => {
-                    effects.extend([StageMigrations, SwapMigrations, PruneMigrations, Verify]);
+                    effects.extend([
+                        StageMigrations,
+                        Rehearse,
+                        SwapMigrations,
+                        PruneMigrations,
+                        Verify,
+                    ]);
                 }
             }
             let is_armed = facts.offer == Offer::Written && facts.state == State::Ready;
@@ -213,6 +222,7 @@ pub fn advance(facts: Facts, effect: Effect) -> Facts {
     match effect {
         Effect::Refresh
         | Effect::StageMigrations
+        | Effect::Rehearse
         | Effect::SwapMigrations
         | Effect::PruneMigrations
         | Effect::Write

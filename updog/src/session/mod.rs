@@ -26,6 +26,7 @@ mod mirror;
 mod plan;
 mod prepare;
 pub mod record;
+mod rehearse;
 mod rollback;
 mod standing;
 pub mod status;
@@ -57,6 +58,7 @@ use crate::image::read_back::ReadBackError;
 use crate::image::write::WriteError;
 use crate::lock::LockError;
 use crate::reboot::RebootError;
+use crate::rehearsal::RehearsalError;
 use crate::repository::RepositoryError;
 use crate::repository::cache::CacheError;
 use crate::repository::mirror::MirrorError;
@@ -105,6 +107,12 @@ pub enum SessionError {
     /// What was tried before cannot be read, or this attempt not be remembered.
     #[snafu(display("looking at what was tried before"))]
     Record { source: RecordError },
+    /// The migrations do not work with this host's settings, or nobody can tell.
+    #[snafu(display("rehearsing the migrations to {version}"))]
+    Rehearsal {
+        version: Version,
+        source: RehearsalError,
+    },
     /// Which version runs is not known.
     #[snafu(display(
         "which version runs from set {slot} is not known: the os-release file cannot be read, and \
@@ -243,6 +251,7 @@ impl SessionError {
             Self::Migration { .. } | Self::Inconsistent { .. } => {
                 "nothing was written to the partition sets; the publisher has to mend the manifest"
             }
+            Self::Rehearsal { source, .. } => source.advice(),
             Self::Cache {
                 source: CacheError::Swap { .. },
             } => {

@@ -12,12 +12,14 @@ use super::choose::{Choice, Offer, choose_with};
 use super::inactive_set::{ImageTargets, partition_kind};
 use super::machine::{self, Effect, State};
 use super::prepare::{check_sizes, holds, look_up, migration_targets};
+use super::rehearse::rehearse_apart;
 use super::update_session::{facts, remembered};
 use super::verify::known_facts;
 use super::{CacheSnafu, NotYetGoodSnafu, RefusedSnafu, SessionError, StoreSnafu};
 use crate::env::Env;
 use crate::exit::chain;
 use crate::lock::{self, LockError};
+use crate::rehearsal::Rehearsal;
 use crate::repository::SignedTarget;
 use crate::repository::cached::{self, CachedTarget, Room};
 
@@ -55,6 +57,9 @@ pub struct PlannedUpdate {
     pub is_written: bool,
     /// What the migrator needs, the manifest last.
     pub migrations: Vec<CachedTarget>,
+    /// What the migrations would do; `None` where there are none or no settings, or where they do not
+    /// work.
+    pub rehearsal: Option<Rehearsal>,
     /// The room that it takes beside what is cached.
     pub rooms: Vec<Room>,
     /// Bytes that are fetched, metadata apart.
@@ -153,8 +158,12 @@ pub fn plan_update(env: &Env, choice: &Choice) -> Result<UpdatePlan, SessionErro
         plan.effects
             .extend(machine::plan(&facts(found), command).unwrap_or_default());
         match planned(env, &store, &offer, update, is_written) {
-            Ok(planned) => {
+            Ok(mut planned) => {
                 plan.obstacles.extend(too_full(&planned));
+                match rehearse_apart(env, &offer, update) {
+                    Ok(rehearsal) => planned.rehearsal = rehearsal,
+                    Err(error) => plan.obstacles.push(Obstacle::of(&error)),
+                }
                 plan.update = Some(planned);
                 let sizes = check_sizes(update, &store);
                 plan.obstacles
@@ -226,6 +235,7 @@ fn planned(
         images,
         is_written,
         migrations: needs.targets,
+        rehearsal: None,
         rooms: needs.rooms,
     })
 }

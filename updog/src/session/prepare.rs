@@ -9,6 +9,7 @@ use super::choose::{Choice, Offer, choose_with, release};
 use super::history::AttemptKind;
 use super::inactive_set::{ClearedSet, ImageTargets, partition_kind};
 use super::machine::{self, Effect};
+use super::rehearse::rehearse;
 use super::update_session::{Steps, UpdateSession, readable_facts};
 use super::verify::verify_set;
 use super::{
@@ -93,6 +94,8 @@ fn carry_out(
     let mut steps = session.plan(command, machine::Offer::Update)?;
     steps.begin(Effect::StageMigrations)?;
     let migrations = stage_migrations(env, &offer, &update)?;
+    steps.begin(Effect::Rehearse)?;
+    rehearse(env, &offer, &update, &migrations)?;
     env.facts().make_ready().context(FactsSnafu)?;
     session.store.check_inactive_unused().context(StoreSnafu)?;
     write(session, &mut steps, &offer, &update, &targets, &migrations)?;
@@ -121,6 +124,8 @@ fn keep_written(
     let slot = store.inactive();
     steps.begin(Effect::StageMigrations)?;
     let migrations = stage_migrations(env, offer, update)?;
+    steps.begin(Effect::Rehearse)?;
+    rehearse(env, offer, update, &migrations)?;
     steps.begin(Effect::SwapMigrations)?;
     migrations.swap().context(CacheSnafu)?;
     steps.begin(Effect::PruneMigrations)?;

@@ -68,7 +68,7 @@ pub struct MigrationArg {
 
 impl MigrationArg {
     /// The target's name: `migrate_v<TO>_<name>.lz4`. The name is the file's, without a prefix that
-    /// says the same and without its extension.
+    /// says the same and without its extension; but `.toml` stays, which makes it a document.
     pub fn target_name(&self, file: &Path) -> Result<String, NameError> {
         let prefix = format!("migrate_v{}_", self.to);
         let name = file
@@ -100,7 +100,11 @@ impl MigrationArg {
             !stem.is_empty() && stem.chars().all(good),
             StemSnafu { path: file }
         );
-        Ok(format!("{prefix}{stem}.lz4"))
+        let kind = match Path::new(bare).extension() {
+            Some(extension) if extension == "toml" => ".toml",
+            _ => "",
+        };
+        Ok(format!("{prefix}{stem}{kind}.lz4"))
     }
 }
 
@@ -161,6 +165,11 @@ mod tests {
             (
                 "migrate_v1.1.0_add-widget.py",
                 "migrate_v1.1.0_add-widget.lz4",
+            ),
+            ("x/rename.toml", "migrate_v1.1.0_rename.toml.lz4"),
+            (
+                "migrate_v1.1.0_rename.toml",
+                "migrate_v1.1.0_rename.toml.lz4",
             ),
             ("migrate_vault", "migrate_v1.1.0_migrate_vault.lz4"),
         ] {

@@ -88,7 +88,9 @@ fn nothing_is_written_before_the_bits_are_cleared_nor_valid_before_it_was_read_b
                 assert!(at(Effect::Clear) < at(Effect::SwapMigrations));
             }
             for (first, then) in [
-                (Effect::StageMigrations, Effect::Clear),
+                (Effect::StageMigrations, Effect::Rehearse),
+                (Effect::Rehearse, Effect::Clear),
+                (Effect::Rehearse, Effect::SwapMigrations),
                 (Effect::Clear, Effect::Write),
                 (Effect::Write, Effect::ReadBack),
                 (Effect::ReadBack, Effect::MarkValid),

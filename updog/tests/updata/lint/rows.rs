@@ -213,7 +213,7 @@ const ROWS: &[Row] = &[
         rules: &["image-frame"],
         arguments: "--deep",
         gate: Open,
-        text: "it is not exactly one LZ4 frame: the compressed image goes on after its LZ4 frame",
+        text: "it is not exactly one LZ4 frame: the compressed file goes on after its LZ4 frame",
         break_it: |lab| {
             let mut twice = lab.read(&Forge::of(lab).file(ROOT));
             twice.push(0);

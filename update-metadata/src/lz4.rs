@@ -1,8 +1,9 @@
-//! An LZ4 frame, decoded so that nothing less and nothing more than one whole frame is accepted.
+//! Pure: an LZ4 frame, decoded so that nothing less and nothing more than one whole frame is
+//! accepted. Targets of a repository are packed this way, images and migrations alike.
 //!
 //! The decoder of the library treats an input that stops at a block boundary as the end of its
-//! frame, so too a block without content, and starts on a next frame when asked to read on. For an
-//! image all of these are damage: here the end mark must have been read, and the input must end with
+//! frame, so too a block without content, and starts on a next frame when asked to read on. For a
+//! target all of these are damage: here the end mark must have been read, and the input must end with
 //! it. Bytes of a whole stream are judged only at its end, so until then they meet this memory-safe
 //! decoder and no other.
 
@@ -60,13 +61,13 @@ impl<R: Read> Read for Lz4Reader<R> {
                 Place::Endless => {
                     return Err(io::Error::new(
                         ErrorKind::InvalidData,
-                        "the compressed image is an LZ4 frame of the old form, without an end mark",
+                        "the compressed file is an LZ4 frame of the old form, without an end mark",
                     ));
                 }
                 _ if input.ended => {
                     return Err(io::Error::new(
                         ErrorKind::UnexpectedEof,
-                        "the compressed image ends before its LZ4 frame does",
+                        "the compressed file ends before its LZ4 frame does",
                     ));
                 }
                 // A block without content. The next one takes more from the input.
@@ -81,7 +82,7 @@ impl<R: Read> Read for Lz4Reader<R> {
                 Ok(_) => {
                     return Err(io::Error::new(
                         ErrorKind::InvalidData,
-                        "the compressed image goes on after its LZ4 frame",
+                        "the compressed file goes on after its LZ4 frame",
                     ));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -105,7 +106,7 @@ fn in_words(error: io::Error) -> io::Error {
     };
     io::Error::new(
         error.kind(),
-        format!("the compressed image is damaged: {what}"),
+        format!("the compressed file is damaged: {what}"),
     )
 }
 

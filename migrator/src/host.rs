@@ -1,0 +1,154 @@
+//! What a run asks the host: random names, and what the booting image says of itself.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use semver::Version;
+use snafu::{OptionExt, ResultExt, Snafu};
+
+const MAX_OS_RELEASE_BYTES: u64 = 1 << 20;
+
+/// Why the booting version is not known.
+#[derive(Debug, Snafu)]
+#[allow(missing_docs)] // the message says what each field is
+pub enum OsReleaseError {
+    /// The file cannot be read, or is not text.
+    #[snafu(display("reading {}", path.display()))]
+    Read { path: PathBuf, source: io::Error },
+    /// It does not say.
+    #[snafu(display("{}: key {key} is missing", path.display()))]
+    Missing { path: PathBuf, key: &'static str },
+    /// It says something else.
+    #[snafu(display("{}: VERSION_ID '{value}' is not a version like 1.2.3", path.display()))]
+    Version {
+        path: PathBuf,
+        value: String,
+        source: semver::Error,
+    },
+}
+
+/// The booting image's `os-release`.
+#[derive(Debug, Clone)]
+pub struct OsRelease {
+    path: PathBuf,
+    text: String,
+}
+
+impl OsRelease {
+    /// Reads the file, at most 1 MiB of it.
+    ///
+    /// # Errors
+    /// [`OsReleaseError::Read`].
+    pub fn load(path: &Path) -> Result<Self, OsReleaseError> {
+        let mut text = String::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_OS_RELEASE_BYTES).read_to_string(&mut text))
+            .context(ReadSnafu { path })?;
+        Ok(Self {
+            path: path.to_owned(),
+            text,
+        })
+    }
+
+    /// `VERSION_ID`.
+    ///
+    /// # Errors
+    /// [`OsReleaseError::Missing`] and [`OsReleaseError::Version`].
+    pub fn version(&self) -> Result<Version, OsReleaseError> {
+        let path = &self.path;
+        let value = self.value("VERSION_ID")?;
+        value.parse().context(VersionSnafu { path, value })
+    }
+
+    /// `VARIANT_ID`.
+    ///
+    /// # Errors
+    /// [`OsReleaseError::Missing`].
+    pub fn variant(&self) -> Result<String, OsReleaseError> {
+        self.value("VARIANT_ID").map(str::to_owned)
+    }
+
+    /// Keys are matched in any case, one leading and one trailing double quote are stripped, and of
+    /// a repeated key the last one counts: as Bottlerocket reads the file.
+    fn value(&self, key: &'static str) -> Result<&str, OsReleaseError> {
+        self.text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_once('='))
+            .filter(|(name, _)| name.trim().eq_ignore_ascii_case(key))
+            .map(|(_, value)| {
+                let value = value.trim();
+                let value = value.strip_prefix('"').unwrap_or(value);
+                value.strip_suffix('"').unwrap_or(value)
+            })
+            .next_back()
+            .filter(|value| !value.is_empty())
+            .context(MissingSnafu {
+                path: &self.path,
+                key,
+            })
+    }
+}
+
+/// So many letters and digits, from the kernel.
+///
+/// # Errors
+/// When it gives none.
+pub(crate) fn random_name(length: usize) -> io::Result<String> {
+    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut name = String::new();
+    while name.len() < length {
+        let mut bytes = [0_u8; 32];
+        let (filled, _) =
+            rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+                .map(|count| bytes.split_at(count.min(32)))?;
+        for byte in filled {
+            // 62 does not divide 256; what is above 4 * 62 would favour some letters.
+            if let Some(letter) = (*byte < 248).then(|| LETTERS.get(usize::from(*byte) % 62)) {
+                name.extend(letter.map(|letter| char::from(*letter)));
+            }
+        }
+    }
+    name.truncate(length);
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn os_release_is_read_as_its_other_readers_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("os-release");
+        let text =
+            "# VERSION_ID=9.9.9\nVERSION_ID=1.0.0\nversion_id=\"1.2.3-rc.1\"\nVARIANT_ID=demo\n";
+        std::fs::write(&path, text).unwrap();
+        let release = OsRelease::load(&path).unwrap();
+        assert_eq!(release.version().unwrap().to_string(), "1.2.3-rc.1");
+        assert_eq!(release.variant().unwrap(), "demo");
+        std::fs::write(&path, "VERSION_ID=1.2\nVARIANT_ID=\n").unwrap();
+        let release = OsRelease::load(&path).unwrap();
+        let error = release.version().unwrap_err().to_string();
+        assert!(
+            error.ends_with("VERSION_ID '1.2' is not a version like 1.2.3"),
+            "{error}"
+        );
+        let error = release.variant().unwrap_err().to_string();
+        assert!(error.ends_with("key VARIANT_ID is missing"), "{error}");
+    }
+
+    #[test]
+    fn random_names_are_letters_and_digits_and_differ() {
+        let names = [random_name(16).unwrap(), random_name(16).unwrap()];
+        for name in &names {
+            assert_eq!(name.len(), 16);
+            assert!(
+                name.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+                "{name}"
+            );
+        }
+        assert_ne!(names[0], names[1]);
+    }
+}
