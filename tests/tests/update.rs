@@ -468,7 +468,7 @@ fn a_wrong_command_line_or_configuration_says_what_is_wrong() {
     let path = host.path("updog.toml").display().to_string();
     host.updog(&["check-update"])
         .expect(1)
-        .says(&format!("updog: {path}:12: "));
+        .says(&format!("updog: {path}:13: "));
     fs::remove_file(&path).unwrap();
     host.updog(&["check-update"]).expect(1).says(&path);
 }

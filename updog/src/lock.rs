@@ -10,6 +10,8 @@ use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::fs::OFlags;
@@ -62,7 +64,7 @@ impl SessionLock {
             .open(path)
             .context(IoSnafu { path })?;
         is_file(&file).context(IoSnafu { path })?;
-        match file.try_lock() {
+        match try_lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return HeldSnafu {
@@ -90,6 +92,28 @@ impl SessionLock {
             );
         }
         Ok(Self { _file: file })
+    }
+}
+
+/// How long nobody may seem to hold a lock.
+const LINGERS: Duration = Duration::from_millis(300);
+/// How often it is tried meanwhile.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Takes the lock on `file`, unless somebody has it.
+///
+/// A lock that was let go lingers as long as a child that was being started at that moment has not
+/// become its program yet. So a held one is tried again, for less than a second.
+///
+/// # Errors
+/// [`TryLockError`].
+pub(crate) fn try_lock(file: &File) -> Result<(), TryLockError> {
+    let begin = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if begin.elapsed() < LINGERS => thread::sleep(LOOK),
+            result => return result,
+        }
     }
 }
 
@@ -208,7 +232,6 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::thread;
 
     use super::*;
     use crate::durable;

@@ -160,7 +160,7 @@ pub fn mirror(
 /// A lock on the folder itself: it leaves nothing in what is going to be copied and served.
 fn lock(dir: &Path) -> Result<File, MirrorError> {
     let folder = File::open(dir).context(LockSnafu { path: dir })?;
-    match folder.try_lock() {
+    match crate::lock::try_lock(&folder) {
         Ok(()) => Ok(folder),
         Err(TryLockError::WouldBlock) => BusySnafu { path: dir }.fail(),
         Err(TryLockError::Error(source)) => Err(source).context(LockSnafu { path: dir }),

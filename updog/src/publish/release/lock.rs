@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use snafu::{ResultExt, Snafu};
 
+use crate::lock;
+
 /// The file's name; no target and no metadata is called so.
 const FILE_NAME: &str = ".updata.lock";
 
@@ -56,7 +58,7 @@ impl PublisherLock {
             }
             opened => opened.context(IoSnafu { path: &path })?,
         };
-        match file.try_lock() {
+        match lock::try_lock(&file) {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => HeldSnafu { repo }.fail(),
             Err(TryLockError::Error(source)) => Err(source).context(IoSnafu { path }),
