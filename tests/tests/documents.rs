@@ -12,11 +12,12 @@ use clap::{Arg, Command};
 use system_tests::oracle;
 
 /// Every program, with the names that a user finds its verbs under.
-fn programs() -> [Command; 3] {
+fn programs() -> [Command; 4] {
     [
         updog::cli::command(),
         updog::publish::cli::command(),
         signpost::cli::command(),
+        migrator::cli::command(),
     ]
     .map(|program| {
         let mut program = program.disable_help_subcommand(true);
@@ -33,7 +34,7 @@ fn documents() -> &'static Path {
         // What an earlier run made is not what is tested.
         let _ = fs::remove_dir_all(&out);
         let made = Process::new(env!("CARGO"))
-            .args(["run", "--quiet", "--package", "updog"])
+            .args(["run", "--quiet", "--package", "system-tests"])
             .args(["--example", "documents", "--", "--out"])
             .arg(&out)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -74,7 +75,7 @@ fn read(path: &Path) -> String {
 fn each(command: &Command, check: &mut dyn FnMut(&Command, &str)) {
     let name = command.get_display_name().unwrap_or(command.get_name());
     check(command, name);
-    for verb in command.get_subcommands() {
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         each(verb, check);
     }
 }
@@ -108,7 +109,8 @@ fn every_verb_and_flag_has_its_place_in_a_page() {
             for alias in command.get_visible_aliases() {
                 assert!(text.contains(alias), "{page}: {alias}");
             }
-            for verb in command.get_subcommands() {
+            let verbs = command.get_subcommands();
+            for verb in verbs.filter(|verb| !verb.is_hide_set()) {
                 let verb = format!("{page}-{}(1)", verb.get_name());
                 assert!(text.contains(&verb), "{page}: {verb}");
             }

@@ -1,4 +1,4 @@
-//! Writes manual pages and shell completions of all three programs, made from what they accept on
+//! Writes manual pages and shell completions of all programs, made from what they accept on
 //! their command lines:
 //!
 //!     cargo run --example documents -- --out DIR
@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         updog::cli::command(),
         updog::publish::cli::command(),
         signpost::cli::command(),
+        migrator::cli::command(),
     ] {
         completions(program.clone(), &out)?;
         let name = program.get_name().to_owned();
@@ -69,7 +70,8 @@ fn pages(command: &Command, program: &str, folder: &Path) -> Result<(), Box<dyn 
         folder.join(format!("{name}.1")),
         page(command, &name, program)?,
     )?;
-    for verb in command.get_subcommands() {
+    // What a program says to itself is nothing for people.
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         pages(verb, program, folder)?;
     }
     Ok(())
