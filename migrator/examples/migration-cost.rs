@@ -1,11 +1,15 @@
 //! What migrating 10,000 settings costs: the store on the disk, each kind of declarative step on all
-//! of them, and what is kept.
+//! of them, what is kept, and beside it a migration that is a program, from its start to its end,
+//! which reads a store and writes another:
 //!
+//!     cargo build --release -p migrator --no-default-features --example example-migration
 //!     cargo run --release -p migrator --example migration-cost
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use migrator::datastore::{Store, Tree, Value};
@@ -63,6 +67,39 @@ fn main() -> Outcome<()> {
     if outcome.put_back.len() != SETTINGS * 2 {
         return Err("not everything came back".into());
     }
+    programs(&dir, temporary.path())
+}
+
+/// The example migration on the store in `dir`, with all that `folder` is for.
+#[allow(clippy::print_stdout)] // an example for people
+fn programs(dir: &Path, folder: &Path) -> Outcome<()> {
+    let program = std::env::current_exe()?.with_file_name("example-migration");
+    if !program.exists() {
+        println!(
+            "\n{} is not built: see the head of this example",
+            program.display()
+        );
+        return Ok(());
+    }
+    let run = |direction: &str, source: &Path, target: &Path| -> Outcome<f64> {
+        let mut command = Command::new(&program);
+        command.arg(direction);
+        command.arg("--source-datastore").arg(source);
+        command.arg("--target-datastore").arg(target);
+        let (ms, status) = timed(|| command.status());
+        if !status?.success() {
+            return Err(format!("{} {direction} failed", program.display()).into());
+        }
+        Ok(ms)
+    };
+    let (there, back) = (folder.join("there"), folder.join("back"));
+    let there_ms = run("--forward", dir, &there)?;
+    let back_ms = run("--backward", &there, &back)?;
+    let bytes = std::fs::metadata(&program)?.len();
+    println!(
+        "{:<40} {there_ms:>9.2} {back_ms:>9.2}   ({bytes} bytes)",
+        "a program: read, migrate, write"
+    );
     Ok(())
 }
 
