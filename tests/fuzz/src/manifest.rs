@@ -155,6 +155,7 @@ fn policies(about: &Update) -> [UpdatePolicy; 5] {
         (locked(), forced(), WaveCheck::Ignore),
     ]
     .map(|(lock, forced, waves)| UpdatePolicy {
+        held: Vec::new(),
         lock,
         forced,
         waves,

@@ -6,13 +6,13 @@ use crate::check::Act;
 use crate::input::{
     ARMED, BOTH_COPIES, FIX_BACKUP, FIX_PRIMARY, GROWN, OTHER_SECTORS, Place, RAW, SINGLE,
 };
-use crate::{lz4, verity, wave_plan};
+use crate::{document, lz4, verity, wave_plan};
 
 /// An input with a name.
 pub type Seed = (String, Vec<u8>);
 
 /// The fuzz targets, each with its seeds.
-pub fn all() -> [(&'static str, Vec<Seed>); 6] {
+pub fn all() -> [(&'static str, Vec<Seed>); 7] {
     [
         ("gpt_512", tables()),
         ("gpt_4096", tables()),
@@ -20,6 +20,7 @@ pub fn all() -> [(&'static str, Vec<Seed>); 6] {
         ("wave_plan", wave_plans()),
         ("verity_superblock", superblocks()),
         ("lz4", frames()),
+        ("document", document::seeds()),
     ]
 }
 
