@@ -1,5 +1,6 @@
 //! The command line.
 
+mod check;
 mod help;
 mod list;
 mod log;
@@ -28,7 +29,7 @@ const DATASTORE: &str = "/var/lib/bottlerocket/datastore/current";
 const MIGRATIONS: &str = "/var/lib/bottlerocket-migrations";
 const METADATA: &str = "/var/cache/bottlerocket-metadata";
 const ROOT: &str = "/usr/share/updog/root.json";
-const OS_RELEASE: &str = "/etc/os-release";
+const OS_RELEASE: &str = "/usr/lib/os-release";
 
 /// Brings the settings into the form of the version that boots.
 #[derive(Debug, Parser)]
@@ -108,6 +109,9 @@ enum Verb {
     /// Go to a version and back on a copy, and tell what would change
     #[command(after_help = help::REHEARSE)]
     Rehearse(RehearseArgs),
+    /// Read a declarative migration and tell what it does, both ways
+    #[command(after_help = help::CHECK)]
+    Check(CheckArgs),
     /// Internal: confine a migration and become it
     #[command(hide = true)]
     Sandbox {
@@ -125,6 +129,12 @@ struct Form {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// The document, as it is written or compressed
+    file: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -200,6 +210,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Verb::Status(form)) => status::run(&cli.common, form),
         Some(Verb::List(form)) => list::run(&cli.common, form),
         Some(Verb::Rehearse(args)) => rehearse::run(&cli.common, args),
+        Some(Verb::Check(args)) => check::run(args),
         Some(Verb::Sandbox { .. }) => Ok(ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

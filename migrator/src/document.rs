@@ -19,6 +19,7 @@
 //! version that does not know a setting cannot have it, whatever its value. For the two `replace`s
 //! the old value is the condition.
 
+mod describe;
 mod form;
 mod step;
 
@@ -29,6 +30,7 @@ use crate::datastore::Store;
 use crate::key::Key;
 use crate::migration::{Direction, MigrationError, apply};
 
+pub use describe::StepInWords;
 use step::Step;
 pub use step::StepError;
 

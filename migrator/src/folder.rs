@@ -1,9 +1,14 @@
 //! What is done to the folder of the datastore: one method, one change. Nothing here decides.
 
+use std::ffi::CString;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat, unlinkat};
+use rustix::io::Errno;
 
 use crate::datastore::{DatastoreError, Store};
 use crate::kept::{KeptError, KeptFile};
@@ -101,7 +106,11 @@ impl Folder for Disk {
     }
 
     fn remove_tree(&self, path: &Path) -> io::Result<()> {
-        fs::remove_dir_all(path)
+        match fs::remove_dir_all(path) {
+            // Each folder on the way down takes a descriptor there, and there are so many only.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::MFILE) => remove_deep(path),
+            other => other,
+        }
     }
 
     fn replace_file(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -121,5 +130,82 @@ impl Folder for Disk {
 
     fn sync_file_system(&self, dir: &Path) -> io::Result<()> {
         Ok(rustix::fs::syncfs(File::open(dir)?)?)
+    }
+}
+
+/// Removes a folder whatever its depth, with two descriptors. For folders that nobody changes any
+/// more: it finds its way up by `..`.
+fn remove_deep(path: &Path) -> io::Result<()> {
+    const FOLDER: OFlags = OFlags::RDONLY
+        .union(OFlags::DIRECTORY)
+        .union(OFlags::NOFOLLOW)
+        .union(OFlags::CLOEXEC);
+    let mut folder = openat(CWD, path, FOLDER, Mode::empty())?;
+    let mut names = Vec::new();
+    loop {
+        if let Some(below) = remove_files(&folder)? {
+            folder = openat(&folder, &below, FOLDER, Mode::empty())?;
+            names.push(below);
+        } else if let Some(name) = names.pop() {
+            folder = openat(&folder, "..", FOLDER, Mode::empty())?;
+            unlinkat(&folder, &name, AtFlags::REMOVEDIR)?;
+        } else {
+            return fs::remove_dir(path);
+        }
+    }
+}
+
+/// Removes what is in `folder` up to the first folder there, whose name this is.
+fn remove_files(folder: &OwnedFd) -> io::Result<Option<CString>> {
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => {
+                let found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                FileType::from_raw_mode(found.st_mode)
+            }
+            known => known,
+        };
+        if kind == FileType::Directory {
+            return Ok(Some(name.to_owned()));
+        }
+        unlinkat(folder, name, AtFlags::empty())?;
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_any_depth_is_removed_and_links_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (kept, top) = (dir.path().join("kept"), dir.path().join("top"));
+        fs::create_dir(&kept).unwrap();
+        fs::write(kept.join("file"), "").unwrap();
+        fs::create_dir(&top).unwrap();
+        let mut folder = File::open(&top).unwrap().into();
+        // Deeper than a path can say, and than this process may have files open.
+        for _ in 0..3000 {
+            folder = deeper(&folder, &kept);
+        }
+        drop(folder);
+        remove_deep(&top).unwrap();
+        assert!(!top.exists());
+        assert!(kept.join("file").exists());
+    }
+
+    fn deeper(folder: &OwnedFd, kept: &Path) -> OwnedFd {
+        for name in ["a", "b"] {
+            rustix::fs::mkdirat(folder, name, Mode::RWXU).unwrap();
+        }
+        rustix::fs::symlinkat(kept, folder, "link").unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        openat(folder, "b", flags, Mode::empty()).unwrap()
     }
 }

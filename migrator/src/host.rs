@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
 use semver::Version;
 use snafu::{OptionExt, ResultExt, Snafu};
 
@@ -89,6 +91,23 @@ impl OsRelease {
                 key,
             })
     }
+}
+
+/// Opens a plain file that others may have put something else in the place of: a link is not
+/// followed, and a pipe not waited for.
+///
+/// # Errors
+/// When there is none; of kind [`io::ErrorKind::Other`] when there is something else.
+pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match openat(CWD, path, flags, Mode::empty()) {
+        Err(Errno::LOOP) => return Err(io::Error::other("it is a link")),
+        other => other?,
+    };
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("it is no plain file"));
+    }
+    Ok(file.into())
 }
 
 /// So many letters and digits, from the kernel.

@@ -117,6 +117,15 @@ fn version_of_link(name: &str) -> Option<Version> {
     name.strip_prefix('v')?.parse().ok()
 }
 
+/// Whether a link is named like one of ours: `v1`, `v1.5` or `v1.5.2` and what may come after it.
+fn is_like_a_version(name: &str) -> bool {
+    let numbers = |text: &str| {
+        let mut parts = text.split('.');
+        text.split('.').count() <= 2 && parts.all(|part| part.parse::<u64>().is_ok())
+    };
+    version_of_link(name).is_some() || name.strip_prefix('v').is_some_and(numbers)
+}
+
 /// The version in the name of a store: `v<version>_<16 letters and digits>`.
 pub fn version_of_store(name: &str) -> Option<Version> {
     let (version, random) = name.strip_prefix('v')?.rsplit_once('_')?;
@@ -432,7 +441,7 @@ impl Contents {
                     return Ok(()); // None of ours, and nothing that we use leads through it.
                 };
                 match (version_of_link(&name), look(&folder.join(&target))?) {
-                    (_, None) => {
+                    (_, None) if is_like_a_version(&name) => {
                         self.dangling.insert(name);
                     }
                     (Some(version), Some(Entry::Folder)) => self.versions.push(VersionLink {

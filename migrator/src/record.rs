@@ -1,7 +1,6 @@
 //! What the last run did, for people and monitors, and which version ran before: `migrator.json` in
 //! the folder of the datastore. Nothing is decided by it but which old stores are pruned.
 
-use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu};
 
 use crate::folder::Folder;
+use crate::host;
 
 /// The version of the file's form.
 const SCHEMA: u32 = 1;
@@ -108,19 +108,18 @@ impl Record {
     pub fn load(folder: &Path) -> Result<Self, RecordError> {
         let path = folder.join(FILE);
         let mut bytes = Vec::new();
-        let read =
-            File::open(&path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes));
-        match read {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Self {
-                    path,
-                    history: History::default(),
-                    stays: false,
-                });
+        let read = host::open_plain(&path)
+            .and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes));
+        let (history, stays) = match read {
+            Ok(_) => understand(&bytes, &path),
+            Err(error) if error.kind() == ErrorKind::NotFound => (History::default(), false),
+            // Nothing of ours, and waiting for it would end no boot: the next run puts a file there.
+            Err(error) if error.kind() == ErrorKind::Other => {
+                tracing::warn!("{} is begun anew: {error}", path.display());
+                (History::default(), false)
             }
-            other => other.context(ReadSnafu { path: &path })?,
+            Err(source) => return Err(source).context(ReadSnafu { path }),
         };
-        let (history, stays) = understand(&bytes, &path);
         Ok(Self {
             path,
             history,
@@ -220,6 +219,28 @@ mod tests {
         let mut record = Record::load(dir.path()).unwrap();
         record.keep(&Disk, run(Ending::Failed)).unwrap();
         assert_eq!(Record::load(dir.path()).unwrap().history.previous, None);
+    }
+
+    #[test]
+    fn a_pipe_or_a_link_in_its_place_is_neither_waited_for_nor_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join(FILE), dir.path().join("other"));
+        fs::write(&other, "{\"schema\": 2}").unwrap();
+        let pipe = rustix::fs::FileType::Fifo;
+        let mode = rustix::fs::Mode::RWXU;
+        for is_pipe in [true, false] {
+            if is_pipe {
+                rustix::fs::mknodat(rustix::fs::CWD, &path, pipe, mode, 0).unwrap();
+            } else {
+                std::os::unix::fs::symlink(&other, &path).unwrap();
+            }
+            let mut record = Record::load(dir.path()).unwrap();
+            assert_eq!(record.history, History::default());
+            record.keep(&Disk, run(Ending::Migrated)).unwrap();
+            assert_eq!(Record::load(dir.path()).unwrap().history, record.history);
+            fs::remove_file(&path).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&other).unwrap(), "{\"schema\": 2}");
     }
 
     #[test]

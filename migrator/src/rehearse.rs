@@ -154,7 +154,7 @@ fn fill(report: &mut Report, options: &Options, ports: Ports<'_>) -> Result<(), 
     let scratch_path = std::fs::canonicalize(scratch.path()).context(ScratchSnafu)?;
     let copy = scratch_path.join("copy");
     before.write(&copy).context(CopySnafu)?;
-    let repository = (ports.open)(&options.places).map_err(WayError::from)?;
+    let repository = (ports.open)(&options.places, &[&scratch_path]).map_err(WayError::from)?;
     let graph = repository.graph().map_err(WayError::from)?;
     let stage = Stage {
         options,
@@ -162,6 +162,7 @@ fn fill(report: &mut Report, options: &Options, ports: Ports<'_>) -> Result<(), 
         repository: &*repository,
         graph: &graph,
         scratch: &scratch_path,
+        home: &layout.folder,
     };
     let (from, to) = (&layout.version, &options.to);
     let (leg, end) = stage.go((from, to), (&copy, kept));
@@ -182,6 +183,8 @@ struct Stage<'a> {
     repository: &'a dyn Repository,
     graph: &'a MigrationGraph,
     scratch: &'a Path,
+    /// The datastore's folder, where the same has to have the room.
+    home: &'a Path,
 }
 
 type End = Result<(PathBuf, Store, KeptFile), WayError>;
@@ -210,6 +213,8 @@ impl Stage<'_> {
             return Ok((source.to_owned(), store, kept));
         };
         let steps = steps(&path, &step_versions(&path, self.graph));
+        // A boot that ends for want of room is a boot lost.
+        room(self.home, source, &steps)?;
         let walker = Walker {
             effects: self.ports.effects,
             exec: self.ports.exec,

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use futures::StreamExt as _;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tough::{ExpirationEnforcement, FilesystemTransport, Limits, RepositoryLoader, TargetName};
 use update_metadata::lz4::Lz4Reader;
@@ -19,6 +20,9 @@ use update_metadata::{
     MANIFEST_TARGET, MAX_MANIFEST_BYTES, Manifest, ManifestError, MigrationGraph,
 };
 use url::Url;
+
+use crate::links::STRAY_PREFIX;
+use crate::room::Free;
 
 /// A root role is a few kilobytes.
 const MAX_ROOT_BYTES: u64 = 1 << 20;
@@ -28,6 +32,9 @@ const MAX_COMPRESSED_BYTES: u64 = 256 << 20;
 const MAX_MIGRATION_BYTES: u64 = 256 << 20;
 /// Roots from the image's own to the newest. The client keeps as many.
 const MAX_ROOT_UPDATES: u64 = 1024;
+
+/// What the verified metadata take at most in practice: those of a large repository.
+const SCRATCH_BYTES: u64 = 4 << 20;
 
 /// Metadata and a chain of roots, or migrations: a few thousand at most.
 const MAX_FILES: usize = 100_000;
@@ -57,6 +64,15 @@ pub enum RepositoryError {
     /// There is no runtime to read with.
     #[snafu(display("preparing to read the cached repository"))]
     Runtime { source: io::Error },
+    /// There is no folder for what is verified.
+    #[snafu(display(
+        "making a folder for the metadata that are verified; tried: {}",
+        tried.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    ))]
+    Scratch {
+        tried: Vec<PathBuf>,
+        source: io::Error,
+    },
     /// It does not verify.
     #[snafu(display(
         "loading the cached repository (metadata in {}) with the root of trust {}",
@@ -141,14 +157,18 @@ pub struct CachedRepository {
     runtime: Runtime,
     repository: tough::Repository,
     targets: PathBuf,
+    /// What `repository` wrote while it verified; nothing reads it again.
+    _scratch: TempDir,
 }
 
 impl CachedRepository {
-    /// Loads the metadata.
+    /// Loads the metadata. Verifying them takes a folder to write to: one in the first of `scratch`
+    /// that can be had and that is large enough. It goes with the repository; when that is cut off,
+    /// with the strays of the next run.
     ///
     /// # Errors
     /// Those up to [`RepositoryError::Load`].
-    pub fn open(places: &Places) -> Result<Self, RepositoryError> {
+    pub fn open(places: &Places, scratch: &[&Path]) -> Result<Self, RepositoryError> {
         let mut root = Vec::new();
         let path = &places.root;
         File::open(path)
@@ -162,8 +182,10 @@ impl CachedRepository {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .context(RuntimeSnafu)?;
+        let (scratch, writable) = scratch_folder(scratch)?;
         let loader = RepositoryLoader::new(&root, metadata_url, targets_url)
             .transport(FilesystemTransport)
+            .datastore(writable)
             .limits(Limits {
                 max_root_size: MAX_ROOT_BYTES,
                 max_root_updates: MAX_ROOT_UPDATES,
@@ -182,6 +204,7 @@ impl CachedRepository {
             runtime,
             repository,
             targets: places.targets.clone(),
+            _scratch: scratch,
         })
     }
 
@@ -249,6 +272,35 @@ impl Repository for CachedRepository {
         ensure!(reader.limit() > 0, UnpacksTooLargeSnafu { name });
         Ok(bytes)
     }
+}
+
+/// A new folder in the first of `places` that has the room for metadata, or else in the first that
+/// takes one, and its path. A boot has the datastore's own folder for it; `/tmp` may not be there yet.
+fn scratch_folder(places: &[&Path]) -> Result<(TempDir, PathBuf), RepositoryError> {
+    let has_room = |place: &&&Path| {
+        let free = Free::at(place).is_ok_and(|free| free.bytes >= SCRATCH_BYTES);
+        free && rustix::fs::access(**place, rustix::fs::Access::WRITE_OK).is_ok()
+    };
+    let roomy = places.iter().find(has_room);
+    let mut failure = io::Error::from(io::ErrorKind::NotFound);
+    for place in roomy.into_iter().chain(places) {
+        let made = tempfile::Builder::new()
+            .prefix(&format!("{STRAY_PREFIX}metadata-"))
+            .tempdir_in(place);
+        match made {
+            Ok(made) => {
+                let path = made.path().to_owned();
+                return Ok((made, path));
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure).context(ScratchSnafu {
+        tried: places
+            .iter()
+            .map(|place| (*place).to_owned())
+            .collect::<Vec<_>>(),
+    })
 }
 
 /// The folder as a URL; it has to exist, and links in its path are followed once, here.

@@ -61,8 +61,8 @@ pub struct Options {
     pub time: Duration,
 }
 
-/// Loads a cached repository.
-pub type Open = dyn Fn(&Places) -> Result<Box<dyn Repository>, RepositoryError>;
+/// Loads a cached repository, and may write to a folder that it makes in one of those given.
+pub type Open = dyn Fn(&Places, &[&Path]) -> Result<Box<dyn Repository>, RepositoryError>;
 
 /// What a run acts with.
 #[derive(Clone, Copy)]
@@ -79,8 +79,11 @@ pub struct Ports<'a> {
 ///
 /// # Errors
 /// Those of [`CachedRepository::open`].
-pub fn open_cached(places: &Places) -> Result<Box<dyn Repository>, RepositoryError> {
-    Ok(Box::new(CachedRepository::open(places)?))
+pub fn open_cached(
+    places: &Places,
+    scratch: &[&Path],
+) -> Result<Box<dyn Repository>, RepositoryError> {
+    Ok(Box::new(CachedRepository::open(places, scratch)?))
 }
 
 /// How a run ended that did not fail.
@@ -314,7 +317,9 @@ impl Session<'_> {
 
     /// The name of a complete store for the booting version, on the disk, and what was put back.
     fn way(&self) -> Result<(String, Ending, Vec<String>), WayError> {
-        let repository = (self.ports.open)(&self.options.places)?;
+        // The system's folder for temporary files may not be there yet; on a full disk it has room.
+        let scratch = [self.layout.folder.as_path(), &std::env::temp_dir()];
+        let repository = (self.ports.open)(&self.options.places, &scratch)?;
         let graph = repository.graph()?;
         match course(&self.layout.version, &self.options.to, &graph)? {
             Course::Nothing | Course::Relink => {

@@ -92,6 +92,9 @@ pub enum ExecError {
     /// It was ended before it filled the disk.
     #[snafu(display("it was ended because only {free} bytes were left on the disk{output}"))]
     DiskFull { free: u64, output: String },
+    /// It was ended because nobody can tell how much it wrote.
+    #[snafu(display("it was ended because what it wrote cannot be counted: {reason}{output}"))]
+    Uncountable { reason: String, output: String },
     /// It vanished.
     #[snafu(display("it is not known how it ended{output}"))]
     Unknown { output: String },

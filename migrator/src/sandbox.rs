@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::room::Size;
@@ -179,9 +180,15 @@ fn missing(what: &str, error: &dyn std::fmt::Display) {
     say(&Word::Missing(format!("not confined by {what}: {error}")));
 }
 
-/// From now on the end of the process that started this one ends it.
+/// From now on the end of the process that started this one ends it; and if the migrator ended
+/// already, nobody reads the pipe that leads there.
 fn die_with_parent() -> io::Result<()> {
-    Ok(rustix::process::set_parent_process_death_signal(Some(
-        rustix::process::Signal::KILL,
-    ))?)
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    let stdin = rustix::stdio::stdin();
+    let mut pipe = [PollFd::new(&stdin, PollFlags::OUT)];
+    poll(&mut pipe, Some(&Timespec::default()))?;
+    if pipe[0].revents().contains(PollFlags::ERR) {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    Ok(())
 }

@@ -135,6 +135,15 @@ fn one_that_writes_too_much_is_ended() {
 }
 
 #[test]
+fn one_that_hides_what_it_writes_in_folders_without_end_is_ended_and_leaves_nothing() {
+    let script = "name=$(printf %0100d 0)\nmkdir \"$TARGET\"\ncd \"$TARGET\"\n\
+                  for i in {1..1500}; do mkdir $name; cd -P $name; done\n\
+                  sleep 1000";
+    fails(&host(script), &["--migration-timeout", "60"])
+        .says("it was ended because what it wrote cannot be counted");
+}
+
+#[test]
 fn one_that_never_stops_talking_is_listened_to_and_forgotten() {
     let script = "head -c 1G /dev/zero\nhead -c 1G /dev/zero >&2\necho done\necho careful >&2\n\
                   cp -r \"$SOURCE\" \"$TARGET\"";

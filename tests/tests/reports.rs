@@ -278,10 +278,20 @@ fn the_json_of_the_other_verbs() {
 #[test]
 fn every_key_of_the_json_is_documented() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let document = fs::read_to_string(folder.join("../updog/JSON.md")).unwrap();
+    let document = |path: &str| fs::read_to_string(folder.join(path)).unwrap();
+    let (updog, migrator) = (
+        document("../updog/JSON.md"),
+        document("../migrator/JSON.md"),
+    );
     let mut count = 0;
     for entry in fs::read_dir(folder.join("tests/snapshots")).unwrap() {
         let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy();
+        let document = if name.starts_with("migrator-") {
+            &migrator
+        } else {
+            &updog
+        };
         for line in fs::read_to_string(&path).unwrap().lines() {
             let Some((key, _)) = line.trim_start().split_once("\": ") else {
                 continue;
@@ -289,8 +299,8 @@ fn every_key_of_the_json_is_documented() {
             let Some(key) = key.strip_prefix('"') else {
                 continue;
             };
-            // The bounds of waves are keys too.
-            let is_number = key.chars().all(|c| c.is_ascii_digit());
+            // The bounds of waves are keys too, and so are versions.
+            let is_number = key.chars().all(|c| c.is_ascii_digit() || c == '.');
             let is_there = [format!("`{key}`"), format!("\"{key}\"")]
                 .iter()
                 .any(|form| document.contains(form));

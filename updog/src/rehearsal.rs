@@ -155,8 +155,8 @@ impl RehearsalError {
                  key `migrator`"
             }
             Self::Failed { .. } => {
-                "nothing was written to the partition sets; this release cannot be taken with these \
-                 settings: tell its publisher, who has to mend the migration"
+                "nothing was written to the partition sets; where a migration failed, this release \
+                 cannot be taken with these settings: tell its publisher, who has to mend it"
             }
             _ => {
                 "nothing was written to the partition sets; once the cause is mended, run the \

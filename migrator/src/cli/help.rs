@@ -40,3 +40,11 @@ Examples:
 Runs every migration to the version and back again, confined as at boot, on copies in a scratch
 folder that is removed. Writes nothing else. Exit code 0 when both ways can be gone or there is no
 datastore yet, 1 when not; the reasons are in the report.";
+
+pub(super) const CHECK: &str = "\
+Examples:
+  migrator check rename-hostname.toml
+  migrator check migrate_v1.1.0_rename-hostname.toml.lz4
+
+For authors, and for publishers before they sign. Nothing is changed. Exit code 0 when every host of
+this version understands the document, 1 when not: the step and the name are told.";

@@ -79,7 +79,7 @@ fn list(text: &mut String, title: &str, changes: &[Change]) -> fmt::Result {
             write!(text, " ({metadata})")?;
         }
         if let Some(pending) = &change.pending {
-            write!(text, " (not committed: {pending})")?;
+            write!(text, " (not committed: {})", pending.escape_debug())?;
         }
         for (word, value) in [("was", &change.before), ("is", &change.after)] {
             if let Some(value) = value {

@@ -5,12 +5,11 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
-use rustix::io::Errno;
 use snafu::{ResultExt, Snafu};
 
 use super::form::{self, Content};
 use super::{Kept, MAX_BYTES};
+use crate::host;
 
 /// Names and values, each perhaps in the longest escapes that JSON has, and what stands around them.
 const MAX_FILE_BYTES: u64 = 8 * MAX_BYTES as u64;
@@ -106,19 +105,13 @@ impl KeptFile {
 /// The file's bytes, at most so many; `None` where there is none. Anything but a plain file is an
 /// error.
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match openat(CWD, path, flags, Mode::empty()) {
+    let file = match host::open_plain(path) {
         Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
     };
-    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
-        return Err(io::Error::other("it is no plain file"));
-    }
     let mut bytes = Vec::new();
-    File::from(file)
-        .take(MAX_FILE_BYTES)
-        .read_to_end(&mut bytes)?;
+    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }
 

@@ -58,6 +58,11 @@ impl AddPrefixes {
         }
         Ok(Self { prefixes })
     }
+
+    /// The prefixes.
+    pub fn prefixes(&self) -> &[String] {
+        &self.prefixes
+    }
 }
 
 impl Migration for AddPrefixes {

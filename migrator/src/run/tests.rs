@@ -193,7 +193,7 @@ fn boot_with(
     let ports = Ports {
         effects: cut,
         exec,
-        open: &|_| Ok(Box::new(Three)),
+        open: &|_, _| Ok(Box::new(Three)),
     };
     run(&options, ports)
 }

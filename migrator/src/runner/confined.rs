@@ -14,7 +14,7 @@ use snafu::ResultExt;
 use super::watch::{Ended, Watch, Word};
 use super::{
     DiskFullSnafu, ExecError, Execution, FailedSnafu, MigrationExec, SetupSnafu, SignalSnafu,
-    StartSnafu, TimeoutSnafu, TooMuchSnafu, UnknownSnafu, WatchSnafu,
+    StartSnafu, TimeoutSnafu, TooMuchSnafu, UncountableSnafu, UnknownSnafu, WatchSnafu,
 };
 use crate::sandbox::{Limits, Policy, Stage};
 
@@ -64,10 +64,10 @@ impl Confined {
 impl MigrationExec for Confined {
     fn run(&self, execution: &Execution<'_>) -> Result<(), ExecError> {
         let program = seal(execution).context(StartSnafu {
-            what: "sealing it in memory",
+            what: "sealing it in memory (vm.memfd_noexec = 2 forbids it)",
         })?;
         let (mut child, pipes) = self.start(execution, &program).context(StartSnafu {
-            what: "starting its sandbox",
+            what: "starting its sandbox, which is this program again (/proc has to be mounted)",
         })?;
         drop(program);
         let watched = i32::try_from(child.id())
@@ -131,6 +131,11 @@ fn judge(watch: &Watch<'_>) -> Result<(), ExecError> {
         .fail(),
         Some(Ended::DiskFull(free)) => DiskFullSnafu {
             free,
+            output: output(),
+        }
+        .fail(),
+        Some(Ended::Uncountable) => UncountableSnafu {
+            reason: watch.uncounted(),
             output: output(),
         }
         .fail(),

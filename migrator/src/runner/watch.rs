@@ -10,12 +10,14 @@ use serde::Deserialize;
 
 use super::Execution;
 use super::output::Output;
-use crate::room::{Free, Limit, Size, measure};
+use crate::room::{Free, Limit, measure};
 
 /// How often the room on the disk is looked at.
 const TICK: Duration = Duration::from_millis(20);
 /// How often the target is counted; that costs more.
 const COUNT_EVERY: Duration = Duration::from_millis(200);
+/// How often in a row counting may fail.
+const MAX_UNCOUNTED: u32 = 3;
 /// Bytes that are always left for the rest of the system.
 pub(super) const FLOOR_BYTES: u64 = 4 << 20;
 /// How long the end of a program that was ended is waited for, before its whole group is.
@@ -48,6 +50,7 @@ pub(super) enum Ended {
     Timeout,
     TooMuch,
     DiskFull(u64),
+    Uncountable,
 }
 
 /// What there is to watch.
@@ -64,6 +67,8 @@ pub(super) struct Watch<'a> {
     outer_fd: OwnedFd,
     init_fd: Option<OwnedFd>,
     pub(super) ended: Option<Ended>,
+    /// How often in a row what it wrote could not be counted, and why not.
+    uncounted: (u32, String),
 }
 
 impl<'a> Watch<'a> {
@@ -86,6 +91,7 @@ impl<'a> Watch<'a> {
             outer_fd: pidfd_open(outer, PidfdFlags::empty())?,
             init_fd: None,
             ended: None,
+            uncounted: (0, String::new()),
         })
     }
 
@@ -127,8 +133,13 @@ impl<'a> Watch<'a> {
         self.take_words()
     }
 
+    /// Why what it wrote cannot be counted.
+    pub(super) fn uncounted(&self) -> &str {
+        &self.uncounted.1
+    }
+
     /// Whether it has to be ended.
-    fn judge(&self, elapsed: Duration, count: bool) -> Option<Ended> {
+    fn judge(&mut self, elapsed: Duration, count: bool) -> Option<Ended> {
         let Execution {
             folder,
             limit,
@@ -143,13 +154,21 @@ impl<'a> Watch<'a> {
         {
             return Some(Ended::DiskFull(free.bytes));
         }
-        // What cannot be counted now, since it changes, is counted the next time.
-        let size = if count {
-            measure(folder, Limit(*limit)).unwrap_or_default()
-        } else {
-            Size::default()
-        };
-        (!size.fits(*limit)).then_some(Ended::TooMuch)
+        if !count {
+            return None;
+        }
+        match measure(folder, Limit(*limit)) {
+            Ok(size) => {
+                self.uncounted.0 = 0;
+                (!size.fits(*limit)).then_some(Ended::TooMuch)
+            }
+            // Once, since it changes while it is counted. Again and again, by folders that lie too
+            // deep to be looked into, or that nobody may look into: that is no store.
+            Err(error) => {
+                self.uncounted = (self.uncounted.0.saturating_add(1), error.to_string());
+                (self.uncounted.0 >= MAX_UNCOUNTED).then_some(Ended::Uncountable)
+            }
+        }
     }
 
     fn kill(&self) {

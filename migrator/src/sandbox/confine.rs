@@ -43,6 +43,11 @@ const FILES: [&str; 6] = [
 pub(super) fn confine(policy: &Policy) {
     for (what, result) in [
         ("resource limits", limit(policy)),
+        // Where memory gets short the migration goes first, not what watches it.
+        (
+            "being the first to go",
+            std::fs::write("/proc/self/oom_score_adj", "1000"),
+        ),
         ("fewer capabilities", drop_capabilities()),
         (
             "a ban on new privileges",
