@@ -268,6 +268,9 @@ impl CliError {
             Self::Repository {
                 source: RepositoryError::Trust { .. },
             } => RepositoryError::TRUST_ADVICE,
+            Self::Config {
+                source: ConfigError::Read { .. },
+            } => "name the configuration with --config",
             Self::Repository { source } if source.is_remote() => {
                 "once the repository can be reached and is good, run the command again"
             }

@@ -217,6 +217,9 @@ impl SessionError {
             Self::Lock {
                 source: LockError::Held { .. },
             } => "wait until it is done, then run the command again",
+            Self::Lock { .. } => {
+                "see that the file and its folder, which the key lock_file names, can be written"
+            }
             Self::NotYetGood { .. } => {
                 "once this boot is known to be good, run: signpost mark-successful-boot; to leave \
                  it: updog rollback"
@@ -237,7 +240,10 @@ impl SessionError {
                 "nothing was written to the partition sets; see that the file can be read and \
                  written, or remove it"
             }
-            Self::NotRunning { .. } => "see that the key os_release names the right file",
+            Self::NotRunning { .. }
+            | Self::Host {
+                source: HostError::OsRelease { .. },
+            } => "see that the key os_release names the right file",
             Self::Store { source } => match source.naming() {
                 Some(naming) => named(naming),
                 None => source.advice()?,
@@ -265,6 +271,10 @@ impl SessionError {
             Self::Host {
                 source: HostError::Seed { .. },
             } => "set the key, or do not wait for the waves: --now",
+            Self::Known { .. } | Self::Facts { .. } => {
+                "see that disk and folder can be read and written, then run the command again"
+            }
+            Self::Verify { .. } => "the disk may be failing: look at the kernel's log",
             Self::Mirror { source } => source.advice(),
             Self::DoesNotFit { .. } => {
                 "partitions cannot grow in place: the publisher must make the image smaller"
