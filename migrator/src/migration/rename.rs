@@ -29,8 +29,8 @@ impl Rename {
 /// Settings have other names in the new version: each with its metadata and all that lies within it.
 ///
 /// Forward: from the old name to the new one. Backward: from the new name to the old one. Where there
-/// is a value under the other name already, that one stays, and the one to be renamed is removed,
-/// since the version to come does not know its name.
+/// is a value under the other name already, or in the way of it, that one stays, and what was to be
+/// renamed is removed, since the version to come does not know its name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RenameSettings {
     /// In the order of going forward.
@@ -70,9 +70,12 @@ impl RenameSettings {
             if moves(data.data.get(&old))
                 && let Some(items) = data.metadata.remove(&old)
             {
-                let present = data.metadata.entry(moved(&old, from, to)?).or_default();
-                for (name, value) in items {
-                    present.entry(name).or_insert(value);
+                let new = moved(&old, from, to)?;
+                if data.has_room_for_metadata(&new) {
+                    let present = data.metadata.entry(new).or_default();
+                    for (name, value) in items {
+                        present.entry(name).or_insert(value);
+                    }
                 }
             }
         }
@@ -130,6 +133,16 @@ mod tests {
         .unwrap();
         let migration = RenameSettings::new([("s.host", "s.name"), ("s.labels", "s.k.l")]);
         check(&migration, &before, &after, &Back::Same).unwrap();
+    }
+
+    #[test]
+    fn metadata_are_not_moved_below_a_value_where_they_could_not_be_stored() {
+        let metadata = json!({"s.ntp.servers": {"affected": ["k"]}});
+        let data = json!({"s.motd": "m", "s.ntp.servers": ["a"]});
+        let mut tree = sample(data, metadata).unwrap();
+        let migration = RenameSettings::new([("s.motd", "s.ntp")]).unwrap();
+        migration.backward(&mut tree).unwrap();
+        assert_eq!(tree, sample(json!({"s.motd": "m"}), json!({})).unwrap());
     }
 
     #[test]

@@ -380,7 +380,10 @@ mod tests {
                     "wave_plan" => wave_plan::run(&bytes),
                     "verity_superblock" => verity::run(&bytes),
                     "lz4" => lz4::run(&bytes),
-                    _ => {}
+                    "document" => document::run(&bytes),
+                    // Above, on disks of both sector sizes.
+                    "gpt_512" | "gpt_4096" => {}
+                    other => panic!("nothing is promised of {other}"),
                 }
             }
         }
