@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use semver::Version;
-use snafu::{OptionExt, ResultExt, Snafu};
-
-const MAX_OS_RELEASE_BYTES: u64 = 1 << 20;
+use snafu::{ResultExt, Snafu};
+use update_metadata::MAX_OS_RELEASE_BYTES;
 
 /// Why the booting version is not known.
 #[derive(Debug, Snafu)]
@@ -19,14 +18,10 @@ pub enum OsReleaseError {
     #[snafu(display("reading {}", path.display()))]
     Read { path: PathBuf, source: io::Error },
     /// It does not say.
-    #[snafu(display("{}: key {key} is missing", path.display()))]
-    Missing { path: PathBuf, key: &'static str },
-    /// It says something else.
-    #[snafu(display("{}: VERSION_ID '{value}' is not a version like 1.2.3", path.display()))]
-    Version {
+    #[snafu(display("{}", path.display()))]
+    Meaning {
         path: PathBuf,
-        value: String,
-        source: semver::Error,
+        source: update_metadata::OsReleaseError,
     },
 }
 
@@ -56,40 +51,22 @@ impl OsRelease {
     /// `VERSION_ID`.
     ///
     /// # Errors
-    /// [`OsReleaseError::Missing`] and [`OsReleaseError::Version`].
+    /// [`OsReleaseError::Meaning`].
     pub fn version(&self) -> Result<Version, OsReleaseError> {
-        let path = &self.path;
-        let value = self.value("VERSION_ID")?;
-        value.parse().context(VersionSnafu { path, value })
+        let system = update_metadata::OsRelease(&self.text);
+        system.version().context(MeaningSnafu { path: &self.path })
     }
 
     /// `VARIANT_ID`.
     ///
     /// # Errors
-    /// [`OsReleaseError::Missing`].
+    /// [`OsReleaseError::Meaning`].
     pub fn variant(&self) -> Result<String, OsReleaseError> {
-        self.value("VARIANT_ID").map(str::to_owned)
-    }
-
-    /// Keys are matched in any case, one leading and one trailing double quote are stripped, and of
-    /// a repeated key the last one counts: as Bottlerocket reads the file.
-    fn value(&self, key: &'static str) -> Result<&str, OsReleaseError> {
-        self.text
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .filter_map(|line| line.split_once('='))
-            .filter(|(name, _)| name.trim().eq_ignore_ascii_case(key))
-            .map(|(_, value)| {
-                let value = value.trim();
-                let value = value.strip_prefix('"').unwrap_or(value);
-                value.strip_suffix('"').unwrap_or(value)
-            })
-            .next_back()
-            .filter(|value| !value.is_empty())
-            .context(MissingSnafu {
-                path: &self.path,
-                key,
-            })
+        let system = update_metadata::OsRelease(&self.text);
+        let variant = system
+            .variant()
+            .context(MeaningSnafu { path: &self.path })?;
+        Ok(variant.to_owned())
     }
 }
 
@@ -136,27 +113,6 @@ pub(crate) fn random_name(length: usize) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn os_release_is_read_as_its_other_readers_do() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("os-release");
-        let text =
-            "# VERSION_ID=9.9.9\nVERSION_ID=1.0.0\nversion_id=\"1.2.3-rc.1\"\nVARIANT_ID=demo\n";
-        std::fs::write(&path, text).unwrap();
-        let release = OsRelease::load(&path).unwrap();
-        assert_eq!(release.version().unwrap().to_string(), "1.2.3-rc.1");
-        assert_eq!(release.variant().unwrap(), "demo");
-        std::fs::write(&path, "VERSION_ID=1.2\nVARIANT_ID=\n").unwrap();
-        let release = OsRelease::load(&path).unwrap();
-        let error = release.version().unwrap_err().to_string();
-        assert!(
-            error.ends_with("VERSION_ID '1.2' is not a version like 1.2.3"),
-            "{error}"
-        );
-        let error = release.variant().unwrap_err().to_string();
-        assert!(error.ends_with("key VARIANT_ID is missing"), "{error}");
-    }
 
     #[test]
     fn random_names_are_letters_and_digits_and_differ() {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu};
+use update_metadata::Stored;
 
 use crate::folder::Folder;
 use crate::host;
@@ -156,28 +157,24 @@ impl Record {
 }
 
 fn understand(bytes: &[u8], path: &Path) -> (History, bool) {
-    #[derive(Deserialize)]
-    struct Form {
-        schema: u32,
-    }
-    let result = serde_json::from_slice::<Form>(bytes).and_then(|form| {
-        if form.schema > SCHEMA {
+    match Stored::from_slice(bytes, SCHEMA) {
+        Ok(Stored::Known(history)) => (history, false),
+        Ok(Stored::Newer) => {
             tracing::warn!(
                 "{} was written by a newer version: it is left alone, and this run is not \
                  remembered",
                 path.display()
             );
-            return Ok((History::default(), true));
+            (History::default(), true)
         }
-        Ok((serde_json::from_slice(bytes)?, false))
-    });
-    result.unwrap_or_else(|error| {
-        tracing::warn!(
-            "{} is not understood and begun anew: {error}",
-            path.display()
-        );
-        (History::default(), false)
-    })
+        Err(error) => {
+            tracing::warn!(
+                "{} is not understood and begun anew: {error}",
+                path.display()
+            );
+            (History::default(), false)
+        }
+    }
 }
 
 #[cfg(test)]

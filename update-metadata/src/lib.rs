@@ -22,8 +22,10 @@ mod held;
 mod images;
 mod migration_key;
 mod migration_path;
+mod os_release;
 mod seed;
 mod start_after;
+mod stored;
 mod target_name;
 mod verity;
 
@@ -36,12 +38,14 @@ pub use manifest::{
 };
 pub use migration_path::{Direction, MigrationPath, MissingMigration};
 pub use migrations::{MAX_MIGRATION_TARGETS, MAX_MIGRATIONS, MigrationError, MigrationGraph};
+pub use os_release::{MAX_OS_RELEASE_BYTES, OsRelease, OsReleaseError};
 pub use release_toml::{Release, ReleaseError};
 pub use seed::{MAX_SEED, Seed, SeedError};
 pub use select::{
     Decision, Explanation, Gate, GateName, Host, Selection, UpdateDirection, UpdatePolicy,
     WaveCheck, candidates, select,
 };
+pub use stored::Stored;
 pub use target_name::{MAX_NAME_LEN, NameError, check_target_name};
 pub use verity::{MAX_SALT_LEN, Salt, Verity, VerityAlgorithm, VerityError};
 pub use version_lock::{VersionLock, VersionLockError, parse_friendly_version};

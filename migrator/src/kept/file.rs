@@ -6,8 +6,9 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use snafu::{ResultExt, Snafu};
+use update_metadata::Stored;
 
-use super::form::{self, Content};
+use super::form;
 use super::{Kept, MAX_BYTES};
 use crate::host;
 
@@ -55,8 +56,8 @@ impl KeptFile {
             return Ok(Self::default());
         };
         match form::parse(&bytes) {
-            Ok(Content::Kept(kept)) => Ok(Self { kept, newer: None }),
-            Ok(Content::Newer) => {
+            Ok(Stored::Known(kept)) => Ok(Self { kept, newer: None }),
+            Ok(Stored::Newer) => {
                 tracing::warn!(
                     "{} was written by a newer version: what it keeps does not come back this time, \
                      and what is removed now is not kept",
@@ -93,7 +94,7 @@ impl KeptFile {
         };
         let stays = match present {
             None => self.kept.is_empty() && self.newer.is_none(),
-            Some(present) => present == bytes || form::parse(&present) == Ok(Content::Newer),
+            Some(present) => present == bytes || form::parse(&present) == Ok(Stored::Newer),
         };
         if stays {
             return Ok(());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use update_metadata::Stored;
 
 use super::{Entry, Kept, MAX_ENTRIES};
 use crate::datastore::{Tree, Value};
@@ -13,11 +14,6 @@ use crate::migration::Direction;
 
 /// The version of the file's form.
 const SCHEMA: u32 = 1;
-
-#[derive(Deserialize)]
-struct Schema {
-    schema: u32,
-}
 
 #[derive(Serialize, Deserialize)]
 struct Form {
@@ -41,26 +37,17 @@ enum DirectionForm {
     Backward,
 }
 
-/// What a file holds.
-#[derive(Debug, PartialEq)]
-pub(super) enum Content {
-    Kept(Kept),
-    /// A newer version wrote it.
-    Newer,
-}
-
-pub(super) fn parse(bytes: &[u8]) -> Result<Content, String> {
-    let wrong = |error: serde_json::Error| error.to_string();
-    let Schema { schema } = serde_json::from_slice(bytes).map_err(wrong)?;
-    if schema > SCHEMA {
-        return Ok(Content::Newer);
-    }
-    let form: Form = serde_json::from_slice(bytes).map_err(wrong)?;
+pub(super) fn parse(bytes: &[u8]) -> Result<Stored<Kept>, String> {
+    let form: Form = match Stored::from_slice(bytes, SCHEMA) {
+        Ok(Stored::Known(form)) => form,
+        Ok(Stored::Newer) => return Ok(Stored::Newer),
+        Err(error) => return Err(error.to_string()),
+    };
     if form.kept.len() > MAX_ENTRIES {
         return Err(format!("it has more than {MAX_ENTRIES} entries"));
     }
     let entries = form.kept.into_iter().map(entry);
-    Ok(Content::Kept(Kept {
+    Ok(Stored::Known(Kept {
         entries: entries.collect::<Result<_, _>>()?,
     }))
 }

@@ -1,4 +1,6 @@
 //! What the booting image says of itself, as settings below `os`.
+//!
+//! Reads the file as `update_metadata::OsRelease` does, which a migration does not have: it stays small.
 
 use std::fs::File;
 use std::io::{self, Read as _};

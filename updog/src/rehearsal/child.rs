@@ -3,12 +3,12 @@
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use snafu::{ResultExt, Snafu};
 
 use crate::cancel::{Cancel, Cancelled};
@@ -70,11 +70,13 @@ pub(super) fn run(
         .context(StartSnafu)?;
     let stdout = child.stdout.take().map(|pipe| drain(pipe, limit));
     let stderr = child.stderr.take().map(|pipe| drain(pipe, MAX_WORDS_BYTES));
-    let end = wait(&mut child, within, cancel);
-    // Whatever it left running, and itself where it did not end.
-    let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
-    let _ = child.wait();
-    let status = end?;
+    let pid = Pid::from_child(&child);
+    let end = wait(pid, within, cancel);
+    // Whatever it left running, and itself where it did not end. Nobody has collected it yet, so the
+    // number is no other group's; where all of it has ended there is nothing to end.
+    let _ = kill_process_group(pid, Signal::KILL);
+    let status = child.wait().context(WaitSnafu)?;
+    end?;
     let told = |pipe: Option<Receiver<Drained>>| {
         pipe.and_then(|pipe| pipe.recv_timeout(PIPES_CLOSE_WITHIN).ok())
             .unwrap_or_default()
@@ -90,11 +92,16 @@ pub(super) fn run(
     })
 }
 
-fn wait(child: &mut Child, within: Duration, cancel: &Cancel) -> Result<ExitStatus, ChildError> {
+/// Waits for the end of `pid`, and leaves it to be collected.
+fn wait(pid: Pid, within: Duration, cancel: &Cancel) -> Result<(), ChildError> {
     let begin = Instant::now();
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     loop {
-        if let Some(status) = child.try_wait().context(WaitSnafu)? {
-            return Ok(status);
+        let ended = waitid(WaitId::Pid(pid), look)
+            .map_err(io::Error::from)
+            .context(WaitSnafu)?;
+        if ended.is_some() {
+            return Ok(());
         }
         cancel.check().context(StoppedSnafu)?;
         if begin.elapsed() >= within {

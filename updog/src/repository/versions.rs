@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tough::schema::{RoleType, Root};
+use update_metadata::Stored;
 
 /// The version of the file's form. A newer engine's file is neither read nor replaced.
 const SCHEMA: u32 = 1;
@@ -59,13 +60,9 @@ pub(super) enum SeenVersions {
 
 impl SeenVersions {
     pub(super) fn from_slice(bytes: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Form {
-            schema: u32,
-        }
-        match serde_json::from_slice::<Form>(bytes) {
-            Ok(form) if form.schema > SCHEMA => Self::Newer,
-            Ok(_) => serde_json::from_slice(bytes).map_or(Self::None, Self::Known),
+        match Stored::from_slice(bytes, SCHEMA) {
+            Ok(Stored::Known(versions)) => Self::Known(versions),
+            Ok(Stored::Newer) => Self::Newer,
             Err(_) => Self::None,
         }
     }

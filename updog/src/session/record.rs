@@ -8,8 +8,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use snafu::{ResultExt, Snafu};
+use update_metadata::Stored;
 
 use super::history::History;
 use crate::durable::{self, ReplaceError};
@@ -64,8 +65,8 @@ impl Record {
     pub fn load(state_dir: &Path) -> Result<Self, RecordError> {
         let path = state_dir.join("history.json");
         match read(&path)? {
-            Read::Known(history) => Ok(Self::of(path, history, false)),
-            Read::Newer => {
+            Stored::Known(history) => Ok(Self::of(path, history, false)),
+            Stored::Newer => {
                 let own = state_dir.join(BESIDE_NEWER);
                 tracing::warn!(
                     "{} was written by a newer version, whose attempts are not known here; those \
@@ -74,8 +75,8 @@ impl Record {
                     own.display()
                 );
                 let history = match read(&own)? {
-                    Read::Known(history) => history,
-                    Read::Newer => History::default(),
+                    Stored::Known(history) => history,
+                    Stored::Newer => History::default(),
                 };
                 Ok(Self::of(own, history, false))
             }
@@ -120,34 +121,17 @@ impl Record {
     }
 }
 
-/// What a file holds.
-enum Read {
-    /// A history; an empty one where there is no file, or none that makes sense.
-    Known(History),
-    /// The history of a newer engine.
-    Newer,
-}
-
-fn read(path: &Path) -> Result<Read, RecordError> {
-    #[derive(Deserialize)]
-    struct Form {
-        schema: u32,
-    }
+/// The history in the file at `path`; an empty one where there is no file, or none that makes sense.
+fn read(path: &Path) -> Result<Stored<History>, RecordError> {
     let Some(bytes) = durable::read(path, MAX_FILE_BYTES).context(ReadSnafu { path })? else {
-        return Ok(Read::Known(History::default()));
+        return Ok(Stored::Known(History::default()));
     };
-    let understood = serde_json::from_slice::<Form>(&bytes).and_then(|form| {
-        if form.schema > SCHEMA {
-            return Ok(Read::Newer);
-        }
-        Ok(Read::Known(serde_json::from_slice(&bytes)?))
-    });
-    Ok(understood.unwrap_or_else(|error| {
+    Ok(Stored::from_slice(&bytes, SCHEMA).unwrap_or_else(|error| {
         tracing::warn!(
             "{} is not understood and begun anew: {error}",
             path.display()
         );
-        Read::Known(History::default())
+        Stored::Known(History::default())
     }))
 }
 

@@ -23,31 +23,11 @@ pub(super) fn rehearse(
     update: &Update,
     staged: &StagedCache,
 ) -> Result<Option<Rehearsal>, SessionError> {
-    let version = &update.version;
-    let is_needed = needs_rehearsal(env, offer, update)?;
-    if !is_needed {
+    if !needs_rehearsal(env, offer, update)? {
         return Ok(None);
     }
-    let watch = env.watch();
-    watch.step(Step::Rehearse);
-    let rehearsed = scratch(env).and_then(|scratch| {
-        let what = rehearsal::Rehearsed {
-            folders: staged.folders(),
-            to: version,
-            variant: &update.variant,
-            scratch: scratch.path(),
-        };
-        rehearsal::rehearse(&env.config, &what, watch.cancel())
-    });
-    let rehearsed = rehearsed.context(RehearsalSnafu {
-        version: version.clone(),
-    })?;
-    watch.step_end();
-    watch.note(Note::Rehearsed {
-        changes: rehearsed.changes.len(),
-        lost: rehearsed.lost.len(),
-    });
-    Ok(Some(rehearsed))
+    let scratch = scratch(env, update)?;
+    try_in(&scratch, env, update, staged).map(Some)
 }
 
 /// The same for whoever only looks: what the migrator needs is staged for this alone, and goes.
@@ -59,13 +39,10 @@ pub(super) fn rehearse_apart(
     offer: &Offer,
     update: &Update,
 ) -> Result<Option<Rehearsal>, SessionError> {
-    let version = &update.version;
     if !needs_rehearsal(env, offer, update)? {
         return Ok(None);
     }
-    let scratch = scratch(env).context(RehearsalSnafu {
-        version: version.clone(),
-    })?;
+    let scratch = scratch(env, update)?;
     let names = migration_targets(offer, update)?;
     let folders = CacheFolders {
         metadata: &scratch.path().join("metadata"),
@@ -73,7 +50,33 @@ pub(super) fn rehearse_apart(
     };
     let root = &env.config.trusted_root;
     let staged = cache::stage(&offer.repository, &names, folders, root).context(CacheSnafu)?;
-    rehearse(env, offer, update, &staged)
+    try_in(&scratch, env, update, &staged).map(Some)
+}
+
+fn try_in(
+    scratch: &Scratch,
+    env: &Env,
+    update: &Update,
+    staged: &StagedCache,
+) -> Result<Rehearsal, SessionError> {
+    let watch = env.watch();
+    watch.step(Step::Rehearse);
+    let what = rehearsal::Rehearsed {
+        folders: staged.folders(),
+        to: &update.version,
+        variant: &update.variant,
+        scratch: scratch.path(),
+    };
+    let rehearsed =
+        rehearsal::rehearse(&env.config, &what, watch.cancel()).context(RehearsalSnafu {
+            version: update.version.clone(),
+        })?;
+    watch.step_end();
+    watch.note(Note::Rehearsed {
+        changes: rehearsed.changes.len(),
+        lost: rehearsed.lost.len(),
+    });
+    Ok(rehearsed)
 }
 
 fn needs_rehearsal(env: &Env, offer: &Offer, update: &Update) -> Result<bool, SessionError> {
@@ -92,6 +95,10 @@ fn needs_rehearsal(env: &Env, offer: &Offer, update: &Update) -> Result<bool, Se
     Ok(has_settings)
 }
 
-fn scratch(env: &Env) -> Result<Scratch, rehearsal::RehearsalError> {
-    Ok(Scratch::new(&env.config.state_dir.join("tuf"))?)
+fn scratch(env: &Env, update: &Update) -> Result<Scratch, SessionError> {
+    Scratch::new(&env.config.state_dir.join("tuf"))
+        .map_err(rehearsal::RehearsalError::from)
+        .context(RehearsalSnafu {
+            version: update.version.clone(),
+        })
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use signpost::Slot;
 use snafu::{ResultExt, Snafu};
 use tempfile::NamedTempFile;
-use update_metadata::{ImageKind, RawImage, Verity};
+use update_metadata::{ImageKind, RawImage, Stored, Verity};
 
 use super::blocks::BlockDigests;
 use crate::durable::{self, ReplaceError};
@@ -154,14 +154,10 @@ impl FactsStore {
         let Some(bytes) = read(&path)? else {
             return Ok(None);
         };
-        if is_newer(&bytes) {
-            tracing::warn!("{} was written by a newer version", path.display());
-            return Ok(None);
-        }
-        match serde_json::from_slice::<SetFacts>(&bytes) {
-            Ok(facts) if facts.schema == SCHEMA => Ok(Some(facts)),
-            Ok(facts) => {
-                tracing::warn!("{} has schema {}", path.display(), facts.schema);
+        match Stored::from_slice(&bytes, SCHEMA) {
+            Ok(Stored::Known(facts)) => Ok(Some(facts)),
+            Ok(Stored::Newer) => {
+                tracing::warn!("{} was written by a newer version", path.display());
                 Ok(None)
             }
             Err(error) => {
@@ -231,11 +227,10 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, FactsError> {
 }
 
 fn is_newer(bytes: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Form {
-        schema: u32,
-    }
-    serde_json::from_slice::<Form>(bytes).is_ok_and(|form| form.schema > SCHEMA)
+    matches!(
+        Stored::<SetFacts>::from_slice(bytes, SCHEMA),
+        Ok(Stored::Newer)
+    )
 }
 
 #[cfg(test)]
