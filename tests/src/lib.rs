@@ -21,3 +21,4 @@ pub mod server;
 pub mod settings;
 pub mod tables;
 pub mod tls;
+pub mod world;

@@ -37,6 +37,16 @@ impl Settings {
         settings
     }
 
+    /// The same, with what `scripts` have released in the cache.
+    ///
+    /// # Panics
+    /// When the files cannot be made.
+    pub fn with_cache(version: &str, scripts: &Scripts) -> Self {
+        let settings = Self::new(version);
+        settings.cache(&scripts.publisher);
+        settings
+    }
+
     /// Before the first boot.
     ///
     /// # Panics
@@ -208,6 +218,19 @@ pub fn first_boot(folder: &Path, version: &str) -> PathBuf {
         symlink(target, folder.join(link)).expect("a link");
     }
     path
+}
+
+/// Copies the store, then changes `motd` in a way that can be undone.
+const MARK: &str = r#"
+cp -r "$SOURCE" "$TARGET"
+motd=$(<"$TARGET/live/settings/motd")
+if [[ $DIRECTION == --forward ]]; then motd=${motd%\"}-NAME\"; else motd=${motd%-NAME\"}\"; fi
+printf %s "$motd" >"$TARGET/live/settings/motd"
+"#;
+
+/// A script that puts `-NAME` behind the message of the day going forward, and takes it off going back.
+pub fn mark(name: &str) -> String {
+    MARK.replace("NAME", name)
 }
 
 /// Every file below `folder` and what is in it.

@@ -16,9 +16,7 @@ const COPY: &str = "cp -r \"$SOURCE\" \"$TARGET\"";
 
 fn host() -> Settings {
     let scripts = Scripts::new().release("1.0.0", "1.1.0", &[("a", COPY)]);
-    let settings = Settings::new("1.0.0");
-    settings.cache(&scripts.publisher);
-    settings
+    Settings::with_cache("1.0.0", &scripts)
 }
 
 fn copy(from: &Path, to: &Path) {

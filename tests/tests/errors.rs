@@ -10,6 +10,7 @@ use system_tests::host::Host;
 use system_tests::publisher::Publisher;
 use system_tests::report::{FILTERS, shown};
 use system_tests::server::{Fault, Server};
+use system_tests::world::TwoReleases;
 
 /// A publisher with 1.0.0 and 1.1.0, its web server, and a host that runs 1.0.0 from set A.
 struct World {
@@ -23,11 +24,12 @@ type Case = (&'static str, fn(&mut World), &'static [&'static str]);
 
 impl World {
     fn new() -> Self {
-        let publisher = Publisher::new();
-        let old = publisher.release("1.0.0");
-        publisher.release("1.1.0");
-        let server = Server::start(&publisher.repo());
-        let host = Host::new(&publisher, "1.0.0", &old, &server.url());
+        let TwoReleases {
+            publisher,
+            server,
+            host,
+            ..
+        } = TwoReleases::new();
         Self {
             publisher,
             server,

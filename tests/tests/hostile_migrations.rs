@@ -13,9 +13,7 @@ use system_tests::settings::{Scripts, Settings};
 /// A host on 1.0.0, and 1.1.0 with this one migration.
 fn host(script: &str) -> Settings {
     let scripts = Scripts::new().release("1.0.0", "1.1.0", &[("bad", script)]);
-    let settings = Settings::new("1.0.0");
-    settings.cache(&scripts.publisher);
-    settings
+    Settings::with_cache("1.0.0", &scripts)
 }
 
 /// Boots 1.1.0, which fails, and everything is as before, nothing of the attempt left.

@@ -8,19 +8,7 @@ use std::process::Command;
 use system_tests::host::Host;
 use system_tests::oracle::small_file_system;
 use system_tests::publisher::Publisher;
-use system_tests::settings::{Scripts, Settings};
-
-/// Copies the store, then changes `motd` in a way that can be undone.
-const MARK: &str = r#"
-cp -r "$SOURCE" "$TARGET"
-motd=$(<"$TARGET/live/settings/motd")
-if [[ $DIRECTION == --forward ]]; then motd=${motd%\"}-NAME\"; else motd=${motd%-NAME\"}\"; fi
-printf %s "$motd" >"$TARGET/live/settings/motd"
-"#;
-
-fn mark(name: &str) -> String {
-    MARK.replace("NAME", name)
-}
+use system_tests::settings::{Scripts, Settings, mark};
 
 fn values(motd: &str) -> BTreeMap<String, String> {
     [("settings/motd", motd), ("settings/host/name", "\"one\"")]
@@ -35,15 +23,9 @@ fn three_releases() -> Scripts {
         .release("1.1.0", "1.2.0", &[("c", &mark("c"))])
 }
 
-fn host(scripts: &Scripts, version: &str) -> Settings {
-    let settings = Settings::new(version);
-    settings.cache(&scripts.publisher);
-    settings
-}
-
 #[test]
 fn settings_go_forward_and_come_back_as_they_were() {
-    let settings = host(&three_releases(), "1.0.0");
+    let settings = Settings::with_cache("1.0.0", &three_releases());
     settings
         .boot("1.2.0")
         .done()
@@ -88,7 +70,7 @@ fn a_first_boot_has_nothing_to_migrate() {
 #[test]
 fn without_migrations_the_same_store_serves_both_versions() {
     let scripts = Scripts::new().release("1.0.0", "1.0.1", &[]);
-    let settings = host(&scripts, "1.0.0");
+    let settings = Settings::with_cache("1.0.0", &scripts);
     settings.boot("1.0.1").done().says("need no change");
     assert_eq!(settings.version(), "1.0.1");
     let store = fs::canonicalize(settings.path("datastore/current")).unwrap();
@@ -103,7 +85,7 @@ fn a_version_before_its_release_is_a_version_of_its_own() {
     let scripts = Scripts::new()
         .release("1.0.0", "1.1.0-rc.1", &[("a", &mark("a"))])
         .release("1.1.0-rc.1", "1.1.0", &[("b", &mark("b"))]);
-    let settings = host(&scripts, "1.0.0");
+    let settings = Settings::with_cache("1.0.0", &scripts);
     settings.boot("1.1.0-rc.1").done();
     assert_eq!(settings.version(), "1.1.0-rc.1");
     settings.boot("1.1.0-rc.1").done().says("already");
@@ -121,7 +103,7 @@ fn a_first_boot_of_a_version_before_its_release_is_understood() {
         "1.1.0",
         &[("b", &mark("b"))],
     );
-    let settings = host(&scripts, "1.1.0-rc.1");
+    let settings = Settings::with_cache("1.1.0-rc.1", &scripts);
     assert_eq!(settings.version(), "1.1.0", "as the links say");
     settings.boot("1.1.0-rc.1").done().says("already");
     settings.boot("1.1.0").done();
@@ -141,7 +123,7 @@ fn a_failed_way_forward_leaves_everything_as_it_was() {
             ("bad", "echo no such setting >&2; exit 3"),
         ],
     );
-    let settings = host(&scripts, "1.0.0");
+    let settings = Settings::with_cache("1.0.0", &scripts);
     let before = settings.names();
     let ran = settings.boot("1.1.0").expect(1);
     let ran = ran.says("migration migrate_v1.1.0_bad.lz4 (forward, step 2 of 2)");
@@ -161,7 +143,7 @@ fn a_failed_way_forward_leaves_everything_as_it_was() {
 fn a_failed_way_back_ends_with_the_settings_that_the_version_last_ran_with() {
     let script = format!("[[ $DIRECTION == --forward ]] || exit 7\n{}", mark("a"));
     let scripts = Scripts::new().release("1.0.0", "1.1.0", &[("a", &script)]);
-    let settings = host(&scripts, "1.0.0");
+    let settings = Settings::with_cache("1.0.0", &scripts);
     settings.boot("1.1.0").done();
     let newer = fs::canonicalize(settings.path("datastore/current")).unwrap();
     settings
@@ -179,7 +161,7 @@ fn a_failed_way_back_ends_with_the_settings_that_the_version_last_ran_with() {
 
 #[test]
 fn without_a_cache_the_way_back_ends_with_the_settings_of_before() {
-    let settings = host(&three_releases(), "1.0.0");
+    let settings = Settings::with_cache("1.0.0", &three_releases());
     settings.boot("1.2.0").done();
     for folder in ["metadata", "migrations"] {
         fs::remove_dir_all(settings.path(folder)).unwrap();
@@ -194,7 +176,7 @@ fn without_a_cache_the_way_back_ends_with_the_settings_of_before() {
 
 #[test]
 fn a_way_back_without_a_path_and_without_a_kept_store_fails() {
-    let settings = host(&three_releases(), "1.2.0");
+    let settings = Settings::with_cache("1.2.0", &three_releases());
     settings
         .boot("0.9.0")
         .expect(1)
@@ -204,7 +186,7 @@ fn a_way_back_without_a_path_and_without_a_kept_store_fails() {
 
 #[test]
 fn of_two_runs_at_once_one_refuses() {
-    let settings = host(&three_releases(), "1.0.0");
+    let settings = Settings::with_cache("1.0.0", &three_releases());
     let folder = File::open(settings.path("datastore")).unwrap();
     folder.try_lock().unwrap();
     settings
@@ -244,7 +226,7 @@ fn migrations_that_are_not_what_was_signed_are_not_run() {
     ];
     for (what, harm) in harms {
         for name in ["migrate_v1.1.0_b.lz4", "manifest.json"] {
-            let settings = host(&scripts, "1.0.0");
+            let settings = Settings::with_cache("1.0.0", &scripts);
             settings.cached(name).iter().for_each(|file| harm(file));
             let ran = settings.boot("1.2.0").expect(1).says(name);
             // Found before the first migration ran.
@@ -257,7 +239,7 @@ fn migrations_that_are_not_what_was_signed_are_not_run() {
             assert_eq!(settings.stores(), 1, "{what} {name}");
         }
     }
-    let settings = host(&scripts, "1.0.0");
+    let settings = Settings::with_cache("1.0.0", &scripts);
     let [a, b] = ["migrate_v1.1.0_a.lz4", "migrate_v1.1.0_b.lz4"]
         .map(|name| settings.cached(name).remove(0));
     let bytes = fs::read(&a).unwrap();
@@ -275,7 +257,7 @@ fn a_cache_with_a_pipe_or_a_device_is_not_waited_for() {
     let scripts = three_releases();
     for (folder, name) in [("metadata", "timestamp.json"), ("migrations", "x")] {
         for device in [false, true] {
-            let settings = host(&scripts, "1.0.0");
+            let settings = Settings::with_cache("1.0.0", &scripts);
             let path = settings.path(folder).join(name);
             let _ = fs::remove_file(&path);
             if device {
@@ -294,7 +276,7 @@ fn a_cache_with_a_pipe_or_a_device_is_not_waited_for() {
 
 #[test]
 fn a_repository_of_other_keys_is_refused() {
-    let settings = host(&three_releases(), "1.0.0");
+    let settings = Settings::with_cache("1.0.0", &three_releases());
     let other = Scripts::new();
     fs::copy(
         other.publisher.path("root.json"),
@@ -315,14 +297,14 @@ fn a_repository_that_expired_is_used() {
     scripts
         .publisher
         .release_at("1.3.0", &images, "2020-01-01T00:00:00Z");
-    let settings = host(&scripts, "1.0.0");
+    let settings = Settings::with_cache("1.0.0", &scripts);
     settings.boot("1.3.0").done();
     assert_eq!(settings.values(), values("\"hello-a-b-c\""));
 }
 
 #[test]
 fn without_room_nothing_is_begun_and_the_way_back_still_ends_with_settings() {
-    let settings = host(&three_releases(), "1.0.0");
+    let settings = Settings::with_cache("1.0.0", &three_releases());
     settings.boot("1.2.0").done();
     let small = settings.path("small");
     let test = "without_room_nothing_is_begun";
@@ -353,75 +335,6 @@ fn without_room_nothing_is_begun_and_the_way_back_still_ends_with_settings() {
 }
 
 #[test]
-fn a_rehearsal_tells_what_would_change_and_changes_nothing() {
-    let lossy = r#"
-        cp -r "$SOURCE" "$TARGET"
-        if [[ $DIRECTION == --forward ]]; then
-            rm "$TARGET/live/settings/host/name"
-            printf '"secret"' >"$TARGET/live/settings/token"
-        fi"#;
-    let scripts = Scripts::new().release("1.0.0", "1.1.0", &[("a", &mark("a")), ("l", lossy)]);
-    let settings = host(&scripts, "1.0.0");
-    let before = settings.names();
-    let arguments = ["rehearse", "--to", "1.1.0", "--json"];
-    let ran = settings.migrator(&arguments).done();
-    assert!(!ran.stdout.contains("secret"), "values are hidden");
-    let report = ran.json();
-    assert_eq!(report["result"], "ok");
-    assert_eq!(report["there"]["steps"].as_array().unwrap().len(), 2);
-    assert_eq!(report["back"]["steps"][0]["direction"], "backward");
-    let changes = |name: &str| -> Vec<String> {
-        let list = report[name].as_array().unwrap();
-        let words = |change: &serde_json::Value| {
-            format!("{} {}", change["change"], change["key"]).replace('"', "")
-        };
-        list.iter().map(words).collect()
-    };
-    assert_eq!(
-        changes("changes"),
-        [
-            "removed settings.host.name",
-            "changed settings.motd",
-            "added settings.token"
-        ]
-    );
-    let lost = changes("lost");
-    assert!(
-        lost.contains(&"added settings.token".to_owned()),
-        "{lost:?}"
-    );
-    assert_eq!(settings.names(), before);
-    let with_values = settings.migrator(&[&arguments[..], &["--values"]].concat());
-    assert!(with_values.done().stdout.contains("secret"));
-    settings.migrator(&arguments[..3]).done();
-}
-
-#[test]
-fn a_rehearsal_that_fails_says_why() {
-    let script = format!("[[ $DIRECTION == --forward ]] || exit 7\n{}", mark("a"));
-    let scripts = Scripts::new().release("1.0.0", "1.1.0", &[("a", &script)]);
-    let settings = host(&scripts, "1.0.0");
-    let ran = settings
-        .migrator(&["rehearse", "--to", "1.1.0", "--json"])
-        .expect(1);
-    let report = ran.json();
-    assert_eq!(report["result"], "failed");
-    let reason = report["reason"].as_str().unwrap();
-    assert!(reason.contains("backward, step 1 of 1"), "{reason}");
-    assert!(report["there"]["reason"].is_null());
-    let report = settings
-        .migrator(&["rehearse", "--to", "3.0.0", "--json"])
-        .expect(1)
-        .json();
-    assert!(
-        report["reason"]
-            .as_str()
-            .unwrap()
-            .contains("no migrations lead")
-    );
-}
-
-#[test]
 fn a_document_renames_and_what_a_migration_removes_comes_back() {
     let document =
         "format = 1\n[[step]]\nrename = { from = \"settings.motd\", to = \"settings.banner\" }\n";
@@ -433,7 +346,7 @@ fn a_document_renames_and_what_a_migration_removes_comes_back() {
         ("m", &mark_banner()),
     ];
     let scripts = Scripts::new().release("1.0.0", "1.1.0", &migrations);
-    let settings = host(&scripts, "1.0.0");
+    let settings = Settings::with_cache("1.0.0", &scripts);
     settings.boot("1.1.0").done();
     let expected = [("settings/banner".to_owned(), "\"hello-m\"".to_owned())];
     assert_eq!(settings.values(), expected.into());
@@ -495,7 +408,7 @@ fn what_updog_cached_is_what_the_migrator_finds() {
 
 #[test]
 fn wrong_usage_and_damaged_links_are_told_apart() {
-    let settings = host(&three_releases(), "1.0.0");
+    let settings = Settings::with_cache("1.0.0", &three_releases());
     settings.migrator(&[]).expect(2);
     settings
         .migrator(&["--migrate-to-version", "1.2"])

@@ -12,6 +12,7 @@ use system_tests::oracle;
 use system_tests::programs::Ran;
 use system_tests::publisher::Publisher;
 use system_tests::server::{Fault, Server};
+use system_tests::world::TwoReleases;
 
 struct World {
     _publisher: Publisher,
@@ -21,11 +22,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let publisher = Publisher::new();
-        let old = publisher.release("1.0.0");
-        publisher.release("1.1.0");
-        let server = Server::start(&publisher.repo());
-        let host = Host::new(&publisher, "1.0.0", &old, &server.url());
+        let TwoReleases {
+            publisher,
+            server,
+            host,
+            ..
+        } = TwoReleases::new();
         Self {
             _publisher: publisher,
             server,

@@ -11,14 +11,16 @@ use serde_json::{Value, json};
 use system_tests::host::Host;
 use system_tests::publisher::Publisher;
 use system_tests::server::Server;
+use system_tests::world::TwoReleases;
 
 /// A host that was updated from 1.0.0 (set A) to 1.1.0 (set B), which runs and is good; 1.2.0 waits.
 fn world() -> (Publisher, Server, Host) {
-    let publisher = Publisher::new();
-    let old = publisher.release("1.0.0");
-    publisher.release("1.1.0");
-    let server = Server::start(&publisher.repo());
-    let mut host = Host::new(&publisher, "1.0.0", &old, &server.url());
+    let TwoReleases {
+        publisher,
+        server,
+        mut host,
+        ..
+    } = TwoReleases::new();
     host.updog(&["update"]).done();
     assert_eq!(host.boot(), "B");
     host.runs("1.1.0");

@@ -7,6 +7,7 @@ use std::fs;
 use system_tests::host::Host;
 use system_tests::publisher::{ARCH, Images, Publisher, VARIANT};
 use system_tests::server::{Fault, Server};
+use system_tests::world::TwoReleases;
 
 /// A publisher with 1.0.0 and 1.1.0, its web server, and a host that runs 1.0.0 from set A.
 struct World {
@@ -18,11 +19,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let publisher = Publisher::new();
-        let old = publisher.release("1.0.0");
-        let new = publisher.release("1.1.0");
-        let server = Server::start(&publisher.repo());
-        let host = Host::new(&publisher, "1.0.0", &old, &server.url());
+        let TwoReleases {
+            publisher,
+            server,
+            host,
+            new,
+        } = TwoReleases::new();
         Self {
             publisher,
             server,
