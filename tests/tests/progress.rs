@@ -7,34 +7,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use system_tests::host::Host;
 use system_tests::oracle;
 use system_tests::programs::Ran;
-use system_tests::publisher::Publisher;
-use system_tests::server::{Fault, Server};
-use system_tests::world::TwoReleases;
-
-struct World {
-    _publisher: Publisher,
-    server: Server,
-    host: Host,
-}
-
-impl World {
-    fn new() -> Self {
-        let TwoReleases {
-            publisher,
-            server,
-            host,
-            ..
-        } = TwoReleases::new();
-        Self {
-            _publisher: publisher,
-            server,
-            host,
-        }
-    }
-}
+use system_tests::server::Fault;
+use system_tests::world::TwoReleases as World;
 
 /// Every line of stderr as an event: one that is none is a failure.
 fn events(ran: &Ran) -> Vec<Value> {

@@ -4,35 +4,9 @@
 
 use std::fs;
 
-use system_tests::host::Host;
-use system_tests::publisher::{ARCH, Images, Publisher, VARIANT};
-use system_tests::server::{Fault, Server};
-use system_tests::world::TwoReleases;
-
-/// A publisher with 1.0.0 and 1.1.0, its web server, and a host that runs 1.0.0 from set A.
-struct World {
-    publisher: Publisher,
-    server: Server,
-    host: Host,
-    new: Images,
-}
-
-impl World {
-    fn new() -> Self {
-        let TwoReleases {
-            publisher,
-            server,
-            host,
-            new,
-        } = TwoReleases::new();
-        Self {
-            publisher,
-            server,
-            host,
-            new,
-        }
-    }
-}
+use system_tests::publisher::{ARCH, VARIANT};
+use system_tests::server::Fault;
+use system_tests::world::TwoReleases as World;
 
 const FACTORY: [[u64; 3]; 2] = [[1, 0, 1], [0, 0, 0]];
 const VALID: [[u64; 3]; 2] = [[1, 0, 1], [0, 1, 0]];
