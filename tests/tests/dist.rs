@@ -173,6 +173,42 @@ fn services_are_exposed_to_little() {
     }
 }
 
+/// A target that only orders: it is there if something else asks for it, so that wanting a unit from it
+/// starts nothing.
+const PASSIVE: [&str; 4] = [
+    "local-fs-pre.target",
+    "network.target",
+    "network-pre.target",
+    "time-sync.target",
+];
+
+#[test]
+fn what_is_enabled_is_wanted_by_what_every_boot_reaches() {
+    for (package, service) in SERVICES {
+        for key in ["WantedBy", "RequiredBy"] {
+            for targets in values(package, service, key) {
+                for target in targets.split_whitespace() {
+                    assert!(!PASSIVE.contains(&target), "{service}: {target}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_output_goes_to_a_folder_that_systemd_makes_only_after_it() {
+    for (package, service) in SERVICES {
+        for folder in values(package, service, "RuntimeDirectory") {
+            for output in values(package, service, "StandardOutput") {
+                assert!(
+                    !output.contains(&format!(":/run/{folder}/")),
+                    "{service}: {output}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn the_programs_know_the_arguments_that_the_units_give_them() {
     for (package, service) in SERVICES {

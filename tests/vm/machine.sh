@@ -1,10 +1,11 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # run has the names
 # Sourced by run: one QEMU, what it says on its serial line, and what others read on its disk. What is
 # known of the machine lies in $work, so that each story line can be a shell of its own.
 
 # The repository, on loopback; the guest finds it at 10.0.2.2.
 start_server() {
     mkdir -p "$work/www"
-    python3 -u - "$work/www" >"$work/port" 2>"$work/http.log" <<'PYTHON' &
+    python3 -u - "$work/www" >"$work/port" 2>"$work/http.log" 9>&- <<'PYTHON' &
 import functools, http.server, sys
 http.server.SimpleHTTPRequestHandler.protocol_version = "HTTP/1.1"
 handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])
@@ -22,37 +23,44 @@ PYTHON
     url=http://10.0.2.2:$(<"$work/port")
 }
 
-# DISK
+# With $work/disk.img, in $work, so that no path has to be quoted for QEMU.
 start_machine() {
-    rm -f "$work"/operator.{in,out}
-    mkfifo "$work"/operator.{in,out}
-    touch "$work/serial.log"
-    wc -l <"$work/serial.log" >"$work/seen"
-    echo 0 >"$work/number"
-    timeout --kill-after=5 "$machine_seconds" qemu-system-x86_64 -M q35 -accel tcg -cpu max -m 512 -smp 1 \
-        -nodefaults -display none -kernel "$kernel/boot/vmlinuz-$release" -initrd "$work/stage0.cpio" \
-        -append "$kernel_arguments panic=5" \
-        -chardev "file,id=console,path=$work/serial.log,append=on" -serial chardev:console \
-        -chardev "pipe,id=operator,path=$work/operator" -serial chardev:operator \
-        -drive "if=virtio,format=raw,file=$1,cache=writeback" \
-        -netdev user,id=net -device virtio-net-pci,netdev=net,romfile= \
-        -pidfile "$work/qemu.pid" 2>>"$work/qemu.log" &
+    # shellcheck disable=SC2054 # QEMU's commas
+    local machine=(qemu-system-x86_64 -M q35 -accel tcg -cpu max -m 512 -smp 1 -nodefaults
+        -display none -kernel "$kernel/boot/vmlinuz-$release" -initrd stage0.cpio
+        -append "$kernel_arguments panic=5" -drive if=virtio,format=raw,file=disk.img,cache=writeback
+        -netdev user,id=net -device virtio-net-pci,netdev=net,romfile=)
+    cd "$work" || exit
+    rm -f operator.{in,out} qemu.pid
+    mkfifo operator.{in,out}
+    echo >>serial.log # ends a line that the power cut short
+    wc -l <serial.log >seen
+    echo 0 >number
+    timeout --kill-after=5 "$machine_seconds" "${machine[@]}" \
+        -chardev file,id=console,path=serial.log,append=on -serial chardev:console \
+        -chardev pipe,id=operator,path=operator -serial chardev:operator \
+        -pidfile qemu.pid 2>>qemu.log 9>&- &
+    echo $! >starting
     disown $! # that it is killed is no news
-    local tries=0
+    # For whoever looks into it afterwards; QEMU names the terminal of the second serial line.
+    printf '%q ' cd "$work" >again
+    printf '&& exec' >>again
+    printf ' %q' "${machine[@]}" -serial mon:stdio -serial pty >>again
     until is_running; do
-        ((++tries < 300)) || die "QEMU does not start: $(tail -n 3 "$work/qemu.log")"
+        kill -0 "$(<starting)" 2>/dev/null || die "QEMU does not start: $(tail -n 3 qemu.log)"
         sleep 0.1
     done
+    rm starting
 }
 
 is_running() { [[ -e $work/qemu.pid ]] && kill -0 "$(<"$work/qemu.pid")" 2>/dev/null; }
 
 # The machine loses its power: no signal that it could handle.
 kill_machine() {
+    if ! is_running && [[ -e $work/starting ]]; then kill "$(<"$work/starting")" 2>/dev/null || true; fi
     is_running || return 0
     kill -KILL "$(<"$work/qemu.pid")"
     while is_running; do sleep 0.05; done
-    rm -f "$work/qemu.pid"
 }
 
 # SECONDS PATTERN: waits for a line after the last one that was waited for, and prints it
@@ -62,7 +70,7 @@ expect() {
     while :; do
         alive=yes
         is_running || alive=
-        found=$(tail -n "+$((seen + 1))" "$work/serial.log" | tr -d '\r' | grep -anm 1 -E -e "$2" || true)
+        found=$(said_later | grep -anm 1 -E -e "$2" || true)
         if [[ $found ]]; then
             echo $((seen + ${found%%:*})) >"$work/seen"
             echo "${found#*:}"
@@ -77,11 +85,17 @@ expect() {
 # EARLIER: what was said after line EARLIER and up to the last line that was waited for
 said_since() { sed -n "$(($1 + 1)),$(<"$work/seen")p" "$work/serial.log" | tr -d '\r'; }
 
+# What was said after the last line that was waited for, in whole lines
+said_later() {
+    head -n "$(wc -l <"$work/serial.log")" "$work/serial.log" | tail -n "+$(($(<"$work/seen") + 1))" | tr -d '\r'
+}
+
 # COMMAND...: types it at the machine and does not wait
 type_command() {
     local number=$(($(<"$work/number") + 1))
     echo "$number" >"$work/number"
-    echo "$number $*" >"$work/operator.in"
+    is_running || die "the machine has ended; not typed: $*"
+    echo "$number $*" 1<>"$work/operator.in" # which waits for no reader
 }
 
 # COMMAND...: runs it in the machine, and prints what it said. It has to end with 0.

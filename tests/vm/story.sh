@@ -1,9 +1,11 @@
+# shellcheck shell=bash disable=SC2154 # run has the names
 # Sourced by run: what happens to one host, and what has to be true after each of it. Set B runs 1.1.0
-# when something goes wrong, and set A is what the update is written to.
+# when something goes wrong, and set A is what the update is written to; with systemd it is the other way
+# round.
 
 tell_story() {
     prepare
-    line "1.0.0 boots from the factory disk and is marked good" boots_from_the_factory
+    line "1.0.0 boots from the factory disk and stays good" boots_from_the_factory
     ((!failed)) || return 0
     line "updog update --reboot over HTTP: 1.1.0 migrates, boots and is marked good" takes_an_update
     ((!failed)) || return 0
@@ -12,6 +14,10 @@ tell_story() {
     for version in 1.2.0 1.2.1 1.2.2 1.2.3; do publish "$version"; done
     publish 1.2.4 --migration 1.2.3:1.2.4 --migration "1.1.0:1.2.4:$here/guest/migration-that-fails"
     publish 1.3.0 --migration 1.2.4:1.3.0 --migration 1.1.0:1.3.0
+    # What 1.1.0 calls `banner` is the `greeting` of 1.4.0.
+    sed 's/banner/greeting/; s/motd/banner/' "$here/guest/migration" >"$work/migration"
+    publish 1.4.0 --migration "1.3.0:1.4.0:$work/migration" --migration "1.1.0:1.4.0:$work/migration"
+    publish 1.5.0 --migration 1.4.0:1.5.0
 
     risk "a root block that is damaged: dm-verity resets, 1.1.0 is back" falls_back_from_damage
     risk "a kernel panic: resets by itself, 1.1.0 is back" \
@@ -24,6 +30,15 @@ tell_story() {
         falls_back 1.2.4 "this migration fails" "^VM: the migrator failed"
     risk "the power is cut $cuts times during an update, which then is finished" survives_power_cuts
     risk "updog rollback --reboot: 1.1.0 is back, 1.3.0 is held" rolls_back
+    line "1.4.0 has systemd: the units migrate, and mark the boot good" boots_systemd
+    ((!failed)) || return 0
+    line "updog-update.service takes 1.5.0, whose check fails: resets, 1.4.0 is back" \
+        falls_back_with_systemd 1.5.0 "check.service: Failed with result 'exit-code'" \
+        "boot-complete.target: Triggering OnFailure= dependencies"
+    ((!failed)) && [[ $long ]] || return 0
+    publish 1.6.0 --migration 1.5.0:1.6.0 --migration 1.4.0:1.6.0
+    line "updog-update.service takes 1.6.0, whose check never ends: resets, 1.4.0 is back" \
+        falls_back_with_systemd 1.6.0 "boot-complete.target: Job boot-complete.target/start timed out"
 }
 
 prepare() {
@@ -31,18 +46,21 @@ prepare() {
     echo "== preparing"
     build_programs
     local built=$((SECONDS - start))
-    fetch_kernel
+    fetch_packages
     start_server
     build_keys
     build_loader
-    build_images 1.0.0 good 120
-    build_images 1.1.0 good 120
-    build_images 1.2.0 good 120
-    build_images 1.2.1 panic 120
-    build_images 1.2.2 hang 120
-    build_images 1.2.3 sick 10
-    build_images 1.2.4 good 120
-    build_images 1.3.0 good 120
+    build_images 1.0.0 good
+    build_images 1.1.0 good
+    build_images 1.2.0 good
+    build_images 1.2.1 panic
+    build_images 1.2.2 hang
+    build_images 1.2.3 sick
+    build_images 1.2.4 good
+    build_images 1.3.0 good
+    build_images 1.4.0 good systemd
+    build_images 1.5.0 sick systemd
+    [[ ! $long ]] || build_images 1.6.0 stuck systemd
     publish 1.0.0
     publish 1.1.0 --migration "1.0.0:1.1.0:$here/guest/migration"
     build_disk "$work/disk.img"
@@ -54,14 +72,21 @@ risk() {
     line "$@"
     ((failed)) || return 0
     kill_machine
+    mv "$work/disk.img" "$work/failed-${#results[@]}.img"
+    (is_as_before) || die "the host does not boot any more from the disk that it booted from"
+}
+
+# 1.1.0 runs, and nothing was tried yet.
+is_as_before() {
+    kill_machine
     cp --sparse=always "$work/good.img" "$work/disk.img"
-    start_machine "$work/disk.img"
-    (expect_boot 1.1.0 B) || die "the host does not boot any more from the disk that it booted from"
+    start_machine
+    expect_boot 1.1.0 B
 }
 
 boots_from_the_factory() {
     expect_bits 1/0/1 0/0/0
-    start_machine "$work/disk.img"
+    start_machine
     expect_boot 1.0.0 A
     has "$(in_machine updog status)" \
         "^1.0.0 runs and boots next" \
@@ -76,6 +101,10 @@ boots_from_the_factory() {
 takes_an_update() {
     type_command updog update --reboot
     expect_boot 1.1.0 B
+    has "$(<"$work/http.log")" \
+        "GET /targets/[0-9a-f]+.vm-x86_64-1.1.0-root.ext4.lz4.* 200 " \
+        "GET /targets/[0-9a-f]+.vm-x86_64-1.1.0-root.verity.lz4.* 200 " \
+        "GET /targets/[0-9a-f]+.vm-x86_64-1.1.0-boot.ext4.lz4.* 200 "
     has "$(in_machine updog status)" \
         "^1.1.0 runs and boots next" \
         "^last attempt +update 1.0.0 -> 1.1.0 in set B .* ago: good$"
@@ -139,16 +168,17 @@ survives_power_cuts() {
         type_command updog --progress json update --image 1.3.0
         expect "$patience" "$point" >/dev/null
         kill_machine
-        start_machine "$work/disk.img"
+        # The last three are when it is done, or as good as done.
+        [[ $point =~ mark_valid|arm|end || $(said_later) != *"VM: operator: "* ]] || die "the power went too late at $point"
+        start_machine
         up=$(expect "$patience" "^VM: up: version (1.1.0 in set B|1.3.0 in set A)")
         expect_set 1.1.0 B
         sgdisk -v "$work/disk.img" | grep -q '^No problems found' || die "sgdisk finds problems after: $point"
-        if [[ $up == *"set A" ]]; then
-            # It was armed already.
-            expect_set 1.3.0 A
-            expect_bits 2/0/1 1/0/1
-            return
-        fi
+        [[ $up == *"set A" ]] || continue
+        # It was armed already.
+        expect_set 1.3.0 A
+        expect_bits 2/0/1 1/0/1
+        is_as_before
     done
     type_command updog update --image 1.3.0 --reboot
     expect_boot 1.3.0 A
@@ -170,6 +200,52 @@ rolls_back() {
     has_setting 1.1.0 banner
     expect_bits 1/0/1 2/0/1
     expect_set 1.1.0 B
+}
+
+boots_systemd() {
+    local unit
+    type_command updog update --image 1.4.0 --reboot
+    expect_boot 1.4.0 A
+    # Nothing has failed, and nothing is under way any more.
+    has "$(in_machine systemctl is-system-running --wait)" "^running$"
+    for unit in migrator mark-successful-boot has-boot-ever-succeeded; do
+        has "$(in_machine systemctl show -p ActiveState,Result,ExecMainStatus "$unit")" "^ActiveState=active$" "^Result=success$" "^ExecMainStatus=0$"
+    done
+    has "$(in_machine systemctl show -p ActiveState,OnFailure boot-complete.target)" "^ActiveState=active$" "^OnFailure=reboot.target$"
+    has "$(in_machine cat /run/has-boot-ever-succeeded)" "^true$"
+    has "$(in_machine journalctl --no-pager -o cat -u mark-successful-boot)" \
+        "set A: priority=2 tries_left=0 successful=false -> priority=2 tries_left=0 successful=true"
+    # sysctl.d, system.conf.d and tmpfiles.d have been read.
+    has "$(in_machine "cat /proc/sys/kernel/panic; cd /sys/class/watchdog/watchdog0; cat state timeout; ls -ld /run/updog")" \
+        "^10$" "^active$" "^30$" "^drwx------"
+    has "$(in_machine updog status)" \
+        "^1.4.0 runs and boots next" \
+        "^last attempt +update 1.1.0 -> 1.4.0 in set A .* ago: good$"
+    has_setting 1.4.0 greeting
+    expect_bits 2/0/1 1/0/1
+    expect_set 1.4.0 A
+}
+
+# VERSION PATTERN...: the units find and install it; it starts, says this, and does not come up
+falls_back_with_systemd() {
+    local version=$1 pattern
+    shift
+    has "$(in_machine "systemctl start updog-check.service && journalctl --no-pager -o cat -u updog-check")" "^vm $version$"
+    in_machine systemctl start --no-block updog-update.service >/dev/null
+    expect "$patience" "updog-update.service: Deactivated successfully" >/dev/null
+    expect "$patience" "reboot: Restarting system" >/dev/null
+    expect "$patience" "^VM: loader: boots Set B:" >/dev/null
+    for pattern; do expect "$patience" "$pattern" >/dev/null; done
+    expect "$patience" "reboot: Restarting system" >/dev/null
+    expect_boot 1.4.0 A
+    has "$(in_machine systemctl is-system-running --wait)" "^running$"
+    has "$(in_machine updog status)" \
+        "^1.4.0 runs and boots next" \
+        "^last attempt +update 1.4.0 -> $version in set B .* ago: did not come up$"
+    has_setting 1.4.0 greeting
+    expect_bits 1/0/1 2/0/0
+    expect_set 1.4.0 A
+    expect_set "$version" B
 }
 
 # VERSION NAME: the settings are those of that version, and the one that somebody made has this name
