@@ -29,6 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for program in [
         updog::cli::command(),
         updog::publish::cli::command(),
+        updog::apiclient::command(),
+        updog::thar_be_updates::command(),
         signpost::cli::command(),
         migrator::cli::command(),
     ] {
@@ -88,13 +90,17 @@ fn page(command: &Command, name: &str, program: &str) -> Result<String, Box<dyn 
         .after_help(None::<&str>)
         .after_long_help(None::<&str>)
         .mut_args(|argument| {
-            let others = argument.get_visible_aliases().unwrap_or_default();
+            let long = argument.get_visible_aliases().unwrap_or_default();
+            let short = argument.get_visible_short_aliases().unwrap_or_default();
+            let long = long.iter().map(|long| format!("--{long}"));
+            let short = short.iter().map(|short| format!("-{short}"));
+            let others: Vec<_> = long.chain(short).collect();
             if others.is_empty() {
                 return argument;
             }
             let help = argument.get_help().map(ToString::to_string);
             let help = help.unwrap_or_default();
-            let also = format!("{help}. Also --{}", others.join(", --"));
+            let also = format!("{help}. Also {}", others.join(", "));
             argument.help(also)
         });
     let mut text = Vec::new();

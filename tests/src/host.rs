@@ -129,6 +129,7 @@ impl Host {
              metadata_cache = \"{}\"\n\
              migrations_dir = \"{}\"\n\
              lock_file = \"{}\"\n\
+             socket_path = \"{}\"\n\
              datastore = \"{}\"\n\
              disk = \"{}\"\n\
              active = \"{}\"\n\
@@ -141,6 +142,7 @@ impl Host {
             path("metadata"),
             path("migrations"),
             path("run/lock"),
+            path("api.sock"),
             path("datastore/current"),
             self.disk().display(),
             self.active,

@@ -3,6 +3,7 @@
 //!
 //! Everything goes through the real programs, real files and real sockets.
 
+pub mod api;
 pub mod client;
 pub mod foreign;
 pub mod forge;

@@ -33,16 +33,28 @@ pub fn find(test: &str, program: &str) -> Option<PathBuf> {
 /// # Panics
 /// When the note cannot be written.
 pub fn python_tuf(test: &str) -> Option<PathBuf> {
+    python_with(test, "tuf", "python-tuf")
+}
+
+/// The same with the module `schemathesis`.
+///
+/// # Panics
+/// When the note cannot be written.
+pub fn schemathesis(test: &str) -> Option<PathBuf> {
+    python_with(test, "schemathesis", "schemathesis")
+}
+
+fn python_with(test: &str, module: &str, name: &str) -> Option<PathBuf> {
     let python = std::env::var_os(PYTHON_VARIABLE)
         .map(PathBuf::from)
         .filter(|path| {
             Command::new(path)
-                .args(["-c", "import tuf"])
+                .args(["-c", &format!("import {module}")])
                 .status()
                 .is_ok_and(|s| s.success())
         });
     if python.is_none() {
-        skip(test, "python-tuf");
+        skip(test, name);
     }
     python
 }

@@ -100,6 +100,15 @@ impl Running {
     }
 }
 
+/// A test that is over, or has failed, leaves nothing running.
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended and was waited for gets no signal.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Ended {
     /// The last event, which says how it ended.
     ///

@@ -14,15 +14,17 @@ use system_tests::programs;
 use system_tests::server::Server;
 use system_tests::settings::{Scripts, Settings};
 
-const SERVICES: [(&str, &str); 5] = [
+const SERVICES: [(&str, &str); 6] = [
     ("signpost", "mark-successful-boot.service"),
     ("signpost", "has-boot-ever-succeeded.service"),
     ("updog", "updog-check.service"),
     ("updog", "updog-update.service"),
     ("migrator", "migrator.service"),
+    ("updog", "updog-api.service"),
 ];
 /// What else has to be there and to be right for these.
-const OTHERS: [&str; 4] = [
+const OTHERS: [&str; 5] = [
+    "updog-api.socket",
     "updog-check.timer",
     "updog-update.timer",
     "boot-complete.target",
@@ -134,6 +136,8 @@ fn systemd_would_find_what_is_wrong() {
         ),
         ("updog-check.service", "/usr/bin/updog", "/usr/bin/updig"),
         ("updog-check.timer", "00/6:00:00", "26:00:00"),
+        ("updog-api.socket", "SocketMode=0660", "SocketMode=rw"),
+        ("updog-api.service", "WatchdogSec=1min", "WatchdogSec=often"),
         ("boot-complete.target.d/50-fall-back.conf", "10min", "soon"),
     ];
     for (unit, right, wrong) in cases {

@@ -12,10 +12,12 @@ use clap::{Arg, Command};
 use system_tests::oracle;
 
 /// Every program, with the names that a user finds its verbs under.
-fn programs() -> [Command; 4] {
+fn programs() -> [Command; 6] {
     [
         updog::cli::command(),
         updog::publish::cli::command(),
+        updog::apiclient::command(),
+        updog::thar_be_updates::command(),
         signpost::cli::command(),
         migrator::cli::command(),
     ]

@@ -334,7 +334,14 @@ fn help(program: &str, path: &[&str], all: &mut String) {
 
 #[test]
 fn the_help_of_every_verb() {
-    for program in ["updog", "updata", "signpost", "migrator"] {
+    for program in [
+        "updog",
+        "updata",
+        "apiclient",
+        "thar-be-updates",
+        "signpost",
+        "migrator",
+    ] {
         let mut all = String::new();
         help(program, &[], &mut all);
         settings().bind(|| insta::assert_snapshot!(format!("help-{program}"), all));

@@ -42,6 +42,16 @@ impl<'a> OsRelease<'a> {
         self.value("VARIANT_ID")
     }
 
+    /// `PRETTY_NAME`, if there is one.
+    pub fn pretty_name(self) -> Option<&'a str> {
+        self.value("PRETTY_NAME").ok()
+    }
+
+    /// `BUILD_ID`, if there is one.
+    pub fn build_id(self) -> Option<&'a str> {
+        self.value("BUILD_ID").ok()
+    }
+
     fn value(self, wanted: &'static str) -> Result<&'a str, OsReleaseError> {
         self.0
             .lines()

@@ -8,6 +8,7 @@
 mod folders;
 mod reader;
 mod seed;
+mod socket;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,6 +25,7 @@ use url::Url;
 
 use self::reader::{Reader, key_at, line_of, parse_active, parse_proxy};
 pub use self::seed::SeedSource;
+pub use self::socket::{DEFAULT_SOCKET, Group, SocketSettings};
 use crate::repository::transport::{
     ClientIdentity, MAX_METADATA_BYTES, MetadataLimits, TransportSettings,
 };
@@ -107,6 +109,8 @@ pub struct Config {
     pub migrator: Option<PathBuf>,
     /// The link that all readers of the settings begin with.
     pub datastore: PathBuf,
+    /// Where the API is served, and to whom.
+    pub socket: SocketSettings,
     /// Keys of the file that mean nothing to this version.
     pub unknown_keys: Vec<String>,
 }
@@ -140,6 +144,8 @@ struct Written {
     reboot_command: Option<Spanned<Vec<String>>>,
     migrator: Option<Spanned<PathBuf>>,
     datastore: Option<Spanned<PathBuf>>,
+    socket_path: Option<Spanned<PathBuf>>,
+    socket_group: Option<Spanned<Group>>,
     #[serde(flatten)]
     unknown: BTreeMap<String, toml::Value>,
 }
@@ -238,6 +244,13 @@ impl Config {
                 written.datastore,
                 "/var/lib/bottlerocket/datastore/current",
             )?,
+            socket: SocketSettings {
+                path: reader.path("socket_path", written.socket_path, DEFAULT_SOCKET)?,
+                group: written
+                    .socket_group
+                    .map(|value| reader.read("socket_group", &value, Group::checked))
+                    .transpose()?,
+            },
             unknown_keys: written.unknown.into_keys().collect(),
         };
         if let Some((key, line, what)) = folders::overlap(&config, caches) {

@@ -64,7 +64,7 @@ pub fn replace_if_changed(
     Ok(!same)
 }
 
-fn replace_for(readers: Readers, path: &Path, bytes: &[u8]) -> Result<(), ReplaceError> {
+pub(crate) fn replace_for(readers: Readers, path: &Path, bytes: &[u8]) -> Result<(), ReplaceError> {
     let write = || {
         let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         let mut file = tempfile::Builder::new()

@@ -16,6 +16,7 @@ use crate::repository::RepositorySettings;
 use crate::repository::cache::CacheFolders;
 use crate::sets::{FactsStore, Verified};
 use crate::watch::Watch;
+use crate::{boot_id, clock};
 
 /// The outside of a session: settings, the time of the run, and who looks on.
 pub struct Env {
@@ -24,7 +25,7 @@ pub struct Env {
     /// The one time of this run.
     pub now: DateTime<Utc>,
     /// The disk that carries the partition sets.
-    pub disk: Box<dyn OpenDisk>,
+    pub disk: Box<dyn OpenDisk + Send + Sync>,
     /// Which boot this is; empty where the kernel does not say.
     pub boot_id: String,
     /// Sees what happens.
@@ -82,6 +83,22 @@ pub enum HostError {
 }
 
 impl Env {
+    /// The outside as `config` describes it, now.
+    pub fn of(config: Config, observer: Arc<dyn Observer>, cancel: Cancel) -> Self {
+        let disk = ConfiguredDisk {
+            disk: config.disk.clone(),
+            active: config.active,
+        };
+        Self {
+            config,
+            disk: Box::new(disk),
+            now: clock::now(),
+            boot_id: boot_id::read(),
+            observer,
+            cancel,
+        }
+    }
+
     /// The host that chooses, with the variant replaced where an operator asks for another.
     ///
     /// # Errors

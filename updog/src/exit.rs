@@ -95,16 +95,19 @@ const MAX_MESSAGE: usize = 4000;
 
 /// `text` with control characters escaped, and without the end of one that is too long.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .take(MAX_MESSAGE)
-        .fold(String::with_capacity(text.len()), |mut out, c| {
-            if c.is_control() {
-                out.extend(c.escape_default());
-            } else {
-                out.push(c);
-            }
-            out
-        })
+    escaped(text.chars().take(MAX_MESSAGE))
+}
+
+/// `text` with control characters escaped, all of it.
+pub(crate) fn escaped(text: impl Iterator<Item = char>) -> String {
+    text.fold(String::new(), |mut out, c| {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+        out
+    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 //! Decisions are pure and live in `update-metadata`, `signpost` and [`image::verity`]; what touches
 //! network, disk, clock or processes sits behind small ports gathered in [`env::Env`].
 
+pub mod api;
+pub mod apiclient;
 pub mod boot_id;
 pub mod cancel;
 pub mod cli;
@@ -29,4 +31,6 @@ pub mod repository;
 pub mod scratch;
 pub mod session;
 pub mod sets;
+pub mod state_file;
+pub mod thar_be_updates;
 pub mod watch;

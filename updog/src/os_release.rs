@@ -33,6 +33,10 @@ pub struct OsRelease {
     pub variant: String,
     /// `VERSION_ID`.
     pub version: Version,
+    /// `PRETTY_NAME`; empty where there is none.
+    pub pretty_name: String,
+    /// `BUILD_ID`; the same.
+    pub build_id: String,
 }
 
 impl OsRelease {
@@ -48,6 +52,8 @@ impl OsRelease {
         let system = update_metadata::OsRelease(&text);
         Ok(Self {
             version: system.version().context(MeaningSnafu { path })?,
+            pretty_name: system.pretty_name().unwrap_or_default().to_owned(),
+            build_id: system.build_id().unwrap_or_default().to_owned(),
             variant: system.variant().context(MeaningSnafu { path })?.to_owned(),
         })
     }

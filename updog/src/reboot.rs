@@ -33,19 +33,26 @@ pub enum RebootError {
 /// for it.
 ///
 /// SIGTERM is ignored from here until the process ends: the init system sends it to stop us while
-/// the command is still at work, and a command that dies half-way would leave the reboot undone. For
-/// the same reason the command is not in our process group: what is typed at our terminal from now
-/// on does not reach it.
+/// the command is still at work, and a command that dies half-way would leave the reboot undone.
 ///
 /// # Errors
 /// Every [`RebootError`].
 pub fn reboot(command: &[String], cancel: &Cancel) -> Result<(), RebootError> {
     cancel.check().context(CancelledSnafu)?;
+    signal_hook::flag::register(SIGTERM, Arc::new(AtomicBool::new(false))).context(SignalSnafu)?;
+    run(command)
+}
+
+/// The same for a process that has its own way with SIGTERM. The command is not in our process group:
+/// what ends us from now on does not reach it.
+///
+/// # Errors
+/// [`RebootError::Spawn`] and [`RebootError::Failed`].
+pub fn run(command: &[String]) -> Result<(), RebootError> {
     let text = command.join(" ");
     let Some((program, arguments)) = command.split_first() else {
         return Err(io::ErrorKind::InvalidInput.into()).context(SpawnSnafu { command: text });
     };
-    signal_hook::flag::register(SIGTERM, Arc::new(AtomicBool::new(false))).context(SignalSnafu)?;
     let status = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -68,22 +75,22 @@ pub fn reboot(command: &[String], cancel: &Cancel) -> Result<(), RebootError> {
 mod tests {
     use super::*;
 
-    fn run(command: &[&str]) -> Result<(), String> {
+    fn message(command: &[&str]) -> Result<(), String> {
         let command: Vec<String> = command.iter().map(ToString::to_string).collect();
         reboot(&command, &Cancel::default()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_commands_own_word_is_believed() {
-        run(&["true"]).unwrap();
+        message(&["true"]).unwrap();
         assert_eq!(
-            run(&["false"]).unwrap_err(),
+            message(&["false"]).unwrap_err(),
             "'false' did not start the reboot: exit status: 1"
         );
         assert_eq!(
-            run(&["/no/such/program", "-r"]).unwrap_err(),
+            message(&["/no/such/program", "-r"]).unwrap_err(),
             "running '/no/such/program -r' to reboot"
         );
-        assert!(run(&[]).is_err());
+        assert!(message(&[]).is_err());
     }
 }

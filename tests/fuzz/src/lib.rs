@@ -5,9 +5,11 @@
 //! on a disk that takes every change back afterwards ([`journal`]).
 //!
 //! The other targets each have a module with their promises: [`manifest`], [`wave_plan`],
-//! [`verity`], [`lz4`], [`document`]. What a fuzzer would never guess, a right checksum or a date, is made from
+//! [`verity`], [`lz4`], [`document`], [`announced`], [`api_request`]. What a fuzzer would never guess, a right checksum or a date, is made from
 //! its bytes.
 
+pub mod announced;
+pub mod api_request;
 pub mod check;
 pub mod document;
 pub mod facts;

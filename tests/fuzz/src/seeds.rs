@@ -6,13 +6,13 @@ use crate::check::Act;
 use crate::input::{
     ARMED, BOTH_COPIES, FIX_BACKUP, FIX_PRIMARY, GROWN, OTHER_SECTORS, Place, RAW, SINGLE,
 };
-use crate::{document, lz4, verity, wave_plan};
+use crate::{announced, api_request, document, lz4, verity, wave_plan};
 
 /// An input with a name.
 pub type Seed = (String, Vec<u8>);
 
 /// The fuzz targets, each with its seeds.
-pub fn all() -> [(&'static str, Vec<Seed>); 7] {
+pub fn all() -> [(&'static str, Vec<Seed>); 9] {
     [
         ("gpt_512", tables()),
         ("gpt_4096", tables()),
@@ -21,6 +21,8 @@ pub fn all() -> [(&'static str, Vec<Seed>); 7] {
         ("verity_superblock", superblocks()),
         ("lz4", frames()),
         ("document", document::seeds()),
+        ("announced", announced::seeds()),
+        ("api_request", api_request::seeds()),
     ]
 }
 
@@ -381,6 +383,8 @@ mod tests {
                     "verity_superblock" => verity::run(&bytes),
                     "lz4" => lz4::run(&bytes),
                     "document" => document::run(&bytes),
+                    "announced" => announced::run(&bytes),
+                    "api_request" => api_request::run(&bytes),
                     // Above, on disks of both sector sizes.
                     "gpt_512" | "gpt_4096" => {}
                     other => panic!("nothing is promised of {other}"),

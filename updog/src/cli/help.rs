@@ -147,3 +147,16 @@ Chooses as check-update does; exit code 3 when there is nothing. Writes metadata
 prints the two lines for /etc/updog.toml of the host, which verifies everything from its own root of
 trust. The metadata expire as the publisher wrote them: mirror again before. Nothing that is there
 already is removed.";
+
+pub(super) const SERVE: &str = "\
+Examples:
+  updog serve                                      # on the socket that the key socket_path names
+  apiclient update check                           # what a client does
+  curl --unix-socket /run/api.sock http://localhost/updates/status
+  curl --unix-socket /run/api.sock http://localhost/openapi.json
+
+The socket is for its owner and a group (the key socket_group); what overrides the configuration, a
+rollback and the release of a hold are for root. One command runs at a time. SIGTERM ends the server
+once the command under way is at a safe point.
+
+Exit code: 0 when it was told to stop, 1 when it cannot serve.";

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use semver::Version;
-use serde::Serialize;
 use snafu::ResultExt;
 
 use super::printer::Printer;
@@ -11,25 +10,15 @@ use super::time::stamp;
 use super::{CliError, PrintSnafu};
 use crate::env::Env;
 use crate::exit::Exit;
-use crate::session;
-use crate::session::history::{Attempt, AttemptKind, AttemptResult, History, Hold};
-
-/// What `history --json` prints.
-#[derive(Debug, Serialize)]
-struct Report<'a> {
-    /// The newest first.
-    attempts: Vec<&'a Attempt>,
-    holds: &'a [Hold],
-}
+use crate::session::history::{Attempt, AttemptKind, AttemptResult, History};
+use crate::session::{self, HistoryReport};
 
 /// Prints what was tried on this host, the newest first, and what is held back.
 pub(super) fn history(env: &Env, printer: Printer) -> Result<Exit, CliError> {
     let history = session::history(env)?;
-    let report = Report {
-        attempts: history.attempts().iter().rev().collect(),
-        holds: history.holds(),
-    };
-    printer.data(&report, lines(&history)).context(PrintSnafu)?;
+    printer
+        .data(&HistoryReport::of(&history), lines(&history))
+        .context(PrintSnafu)?;
     Ok(Exit::Done)
 }
 

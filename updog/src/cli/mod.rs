@@ -11,7 +11,8 @@ mod plan;
 mod printer;
 mod refresh;
 mod rollback;
-mod signals;
+mod serve;
+pub(crate) mod signals;
 mod status;
 mod time;
 mod verify;
@@ -27,16 +28,16 @@ use tracing::level_filters::LevelFilter;
 use update_metadata::WaveCheck;
 
 use self::printer::Printer;
+use crate::api::server::ServeError;
 use crate::cancel::{self, Cancel, Cancelled};
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
-use crate::env::{ConfiguredDisk, Env};
+use crate::env::Env;
 use crate::event::{End, Event, Observer as _};
 use crate::exit::{Exit, chain};
 use crate::render::{Progress, Renderer};
 use crate::repository::RepositoryError;
 use crate::repository::save::{Existing, SaveError};
 use crate::session::{self, Choice, OtherHost, SessionError, WhichSet};
-use crate::{boot_id, clock};
 
 /// Updates this host from a signed repository, into the partition set that is not running.
 #[derive(Debug, Parser)]
@@ -150,6 +151,9 @@ enum Verb {
         #[arg(short, long)]
         force: bool,
     },
+    /// Serve the update API on a Unix socket, until it is told to stop
+    #[command(after_help = help::SERVE)]
+    Serve,
     /// Make a folder of all that one host needs for one update, to be used without a network
     #[command(after_help = help::MIRROR)]
     Mirror {
@@ -201,6 +205,7 @@ impl Verb {
             Self::Verify { .. } => "verify",
             Self::Refresh => "refresh",
             Self::Fetch { .. } => "fetch",
+            Self::Serve => "serve",
             Self::Mirror { .. } => "mirror",
         }
     }
@@ -214,6 +219,7 @@ impl Verb {
             | Self::Explain { .. }
             | Self::Plan
             | Self::Refresh
+            | Self::Serve
             | Self::History => None,
             Self::Fetch { .. } => Some("no part of the file was left behind".to_owned()),
             Self::Mirror { .. } => Some("what is in the folder already is kept".to_owned()),
@@ -236,6 +242,9 @@ enum CliError {
     /// The repository cannot be used, or has no such target.
     #[snafu(transparent)]
     Repository { source: RepositoryError },
+    /// There is no server.
+    #[snafu(transparent)]
+    Serve { source: ServeError },
     /// A target is not in its file.
     #[snafu(transparent)]
     Save { source: SaveError },
@@ -275,6 +284,7 @@ impl CliError {
                 "once the repository can be reached and is good, run the command again"
             }
             Self::Save { source } => source.advice(),
+            Self::Serve { source } => return source.advice().map(str::to_owned),
             _ => return None,
         };
         Some(advice.to_owned())
@@ -351,18 +361,7 @@ fn prepare(cli: &Cli, renderer: &Renderer) -> Result<Env, CliError> {
     for key in &config.unknown_keys {
         tracing::warn!("{}: key '{key}' means nothing here", path.display());
     }
-    let disk = ConfiguredDisk {
-        disk: config.disk.clone(),
-        active: config.active,
-    };
-    Ok(Env {
-        config,
-        disk: Box::new(disk),
-        now: clock::now(),
-        boot_id: boot_id::read(),
-        observer: Arc::new(renderer.clone()),
-        cancel,
-    })
+    Ok(Env::of(config, Arc::new(renderer.clone()), cancel))
 }
 
 fn dispatch(cli: &Cli, env: &Env, renderer: &Renderer) -> Result<Exit, CliError> {
@@ -371,6 +370,7 @@ fn dispatch(cli: &Cli, env: &Env, renderer: &Renderer) -> Result<Exit, CliError>
     let choice = Choice {
         variant: options.variant.clone(),
         forced: options.image.clone(),
+        lock: None,
         waves: if options.now {
             WaveCheck::Ignore
         } else {
@@ -392,6 +392,7 @@ fn dispatch(cli: &Cli, env: &Env, renderer: &Renderer) -> Result<Exit, CliError>
         Verb::ReleaseHold { version } => history::release_hold(env, version),
         Verb::Verify { set } => verify::verify(env, *set, printer),
         Verb::Refresh => refresh::refresh(env, printer),
+        Verb::Serve => serve::serve(env, &options.config),
         Verb::Fetch {
             target,
             output,

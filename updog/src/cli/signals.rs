@@ -11,7 +11,7 @@ use crate::cancel::{Cancel, Signal};
 
 /// What SIGINT and SIGTERM ask to stop from now on. A second SIGINT ends the process at once: whoever
 /// asks twice does not want to wait for a disk.
-pub(super) fn watch() -> io::Result<Cancel> {
+pub(crate) fn watch() -> io::Result<Cancel> {
     let cancel = Cancel::default();
     let asked_before = Arc::new(AtomicBool::new(false));
     // In this order: the first SIGINT must not find its own mark.

@@ -14,12 +14,12 @@ const COUNTED: &str = "{prefix} {percent:>3} % [{wide_bar}] {msg}";
 const UNCOUNTED: &str = "{spinner} {prefix}  {wide_msg}";
 
 #[derive(Debug)]
-pub(super) struct Bar {
+pub(crate) struct Bar {
     bar: ProgressBar,
 }
 
 impl Bar {
-    pub(super) fn for_stderr() -> Self {
+    pub(crate) fn for_stderr() -> Self {
         Self::on(ProgressDrawTarget::stderr())
     }
 
@@ -31,7 +31,7 @@ impl Bar {
     }
 
     /// Shows `view`, or nothing.
-    pub(super) fn draw(&self, view: Option<&View>) {
+    pub(crate) fn draw(&self, view: Option<&View>) {
         let Some(view) = view else {
             self.clear();
             return;
@@ -42,7 +42,8 @@ impl Bar {
             Some(_) => format!("{done}, {}", view.how),
             None => view.how.clone(),
         };
-        if self.bar.prefix() != view.step {
+        // A server may tell only later how much there is to do.
+        if self.bar.prefix() != view.step || self.bar.length() != Some(view.total.unwrap_or(0)) {
             self.bar.set_style(style(match view.total {
                 Some(_) => COUNTED,
                 None => UNCOUNTED,
@@ -58,12 +59,12 @@ impl Bar {
     }
 
     /// Does `print` with the line out of the way.
-    pub(super) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+    pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.suspend(print)
     }
 
     /// Takes the line away.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.bar.set_prefix("");
         self.bar.finish_and_clear();
     }

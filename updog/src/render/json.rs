@@ -24,7 +24,7 @@ struct Line<'a> {
 }
 
 /// `event` as a line, with its end.
-pub(super) fn line(event: &Event) -> String {
+pub(crate) fn line(event: &Event) -> String {
     let message = match event {
         // It has its own.
         Event::Note(Note::Message { .. }) => None,
@@ -44,13 +44,13 @@ pub(super) fn line(event: &Event) -> String {
 
 /// Keeps fast progress from flooding whoever reads.
 #[derive(Debug, Default)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     told_at: Option<Duration>,
 }
 
 impl Throttle {
     /// Whether `event` is told.
-    pub(super) fn lets_pass(&mut self, event: &Event, now: Duration) -> bool {
+    pub(crate) fn lets_pass(&mut self, event: &Event, now: Duration) -> bool {
         let Event::Progress { done, total } = event else {
             // What follows is the first progress of something else.
             if matches!(event, Event::Step(_) | Event::Resumed) {

@@ -18,13 +18,14 @@ use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
 
-use self::bar::Bar;
-use self::json::Throttle;
 use self::log::{Form, LogFormat};
 use self::phase::Phase;
 use crate::event::{End, Event, Note, Observer};
 
+pub(crate) use self::bar::Bar;
+pub(crate) use self::json::{Throttle, line};
 pub(crate) use self::log::{COMPLAINT, NOTE};
+pub(crate) use self::phase::View;
 
 /// How often time passes for the lines and the bar.
 const TICK: Duration = Duration::from_secs(1);
@@ -182,7 +183,7 @@ impl Shared {
         let now = self.begun.elapsed();
         if self.state().throttle.lets_pass(event, now) {
             // Nobody can be told that stderr is gone.
-            let _ = io::stderr().write_all(json::line(event).as_bytes());
+            let _ = io::stderr().write_all(line(event).as_bytes());
         }
     }
 

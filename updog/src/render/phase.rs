@@ -36,12 +36,12 @@ pub(super) struct Line {
 
 /// What a bar shows.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct View {
-    pub(super) step: String,
-    pub(super) done: u64,
-    pub(super) total: Option<u64>,
+pub(crate) struct View {
+    pub(crate) step: String,
+    pub(crate) done: u64,
+    pub(crate) total: Option<u64>,
     /// Rate and time left, or what is waited for.
-    pub(super) how: String,
+    pub(crate) how: String,
 }
 
 #[derive(Debug)]

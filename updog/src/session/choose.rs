@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use semver::Version;
 use snafu::ResultExt;
 use update_metadata::{
-    Held, Host, ImageKind, Manifest, Selection, Update, UpdatePolicy, WaveCheck, candidates, select,
+    Held, Host, ImageKind, Manifest, Selection, Update, UpdatePolicy, VersionLock, WaveCheck,
+    candidates, select,
 };
 
 use super::history::{History, Release};
@@ -21,6 +22,8 @@ pub struct Choice {
     pub variant: Option<String>,
     /// This version and no other.
     pub forced: Option<Version>,
+    /// In the place of the lock that the configuration has.
+    pub lock: Option<VersionLock>,
     /// Whether to wait for this host's wave.
     pub waves: WaveCheck,
 }
@@ -84,7 +87,10 @@ pub fn choose_for(
     let manifest = repository.manifest().context(RepositorySnafu)?;
     env.observer.observe(&Event::StepEnd);
     let policy = UpdatePolicy {
-        lock: env.config.version_lock.clone(),
+        lock: choice
+            .lock
+            .clone()
+            .unwrap_or_else(|| env.config.version_lock.clone()),
         forced: choice.forced.clone(),
         waves: env.waves(choice.waves),
         held: held(&repository, &manifest, history),

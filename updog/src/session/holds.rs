@@ -1,11 +1,30 @@
 //! `history` and `release-hold`: what was tried, and what is not tried again.
 
 use semver::Version;
+use serde::Serialize;
 
 use super::SessionError;
-use super::history::History;
+use super::history::{Attempt, History, Hold};
 use super::update_session::{UpdateSession, remembered};
 use crate::env::Env;
+
+/// The history in its JSON form.
+#[derive(Debug, Serialize)]
+pub struct HistoryReport<'a> {
+    /// The newest first.
+    attempts: Vec<&'a Attempt>,
+    holds: &'a [Hold],
+}
+
+impl<'a> HistoryReport<'a> {
+    /// Of `history`.
+    pub fn of(history: &'a History) -> Self {
+        Self {
+            attempts: history.attempts().iter().rev().collect(),
+            holds: history.holds(),
+        }
+    }
+}
 
 /// What this host remembers, brought up to what its disk says. Needs no lock.
 ///

@@ -127,6 +127,19 @@ pub enum Refusal {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Idle, Self::Staged, Self::Ready, Self::Trial];
+
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Staged => "staged",
+            Self::Ready => "ready",
+            Self::Trial => "trial",
+        }
+    }
+
     /// Reads the state from the boot bits.
     pub fn of(bits: &BootState) -> Self {
         let (running, other) = (bits.get(bits.active()), bits.get(bits.inactive()));

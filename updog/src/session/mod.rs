@@ -21,6 +21,7 @@ pub mod history;
 mod holds;
 mod inactive_set;
 mod interrupted;
+mod look;
 pub mod machine;
 mod mirror;
 mod plan;
@@ -41,13 +42,14 @@ use snafu::{ResultExt, Snafu};
 pub use self::activate::{Other, Reverted, apply, reboot, revert};
 pub use self::choose::{Choice, Offer, choose, choose_for};
 pub use self::explain::{Explained, explain};
-pub use self::holds::{history, release_hold};
+pub use self::holds::{HistoryReport, history, release_hold};
 use self::interrupted::doing;
 pub use self::interrupted::standing;
+pub(crate) use self::look::held;
+pub use self::look::{Look, look};
 pub use self::mirror::{MirrorOutcome, Mirrored, OtherHost, mirror};
 pub use self::plan::{Obstacle, PlannedImage, PlannedUpdate, UpdatePlan, plan_update};
 pub use self::prepare::{Outcome, prepare, update};
-use self::record::RecordError;
 pub use self::rollback::{RolledBack, rollback};
 pub use self::status::status;
 pub use self::verify::{Verification, WhichSet, verify};
@@ -63,6 +65,7 @@ use crate::repository::RepositoryError;
 use crate::repository::cache::CacheError;
 use crate::repository::mirror::MirrorError;
 use crate::sets::{FactsError, Finding, KnownError, VerifyError};
+use crate::state_file::StateFileError;
 
 /// Why a session ended without doing what was asked.
 #[derive(Debug, Snafu)]
@@ -106,7 +109,7 @@ pub enum SessionError {
     },
     /// What was tried before cannot be read, or this attempt not be remembered.
     #[snafu(display("looking at what was tried before"))]
-    Record { source: RecordError },
+    Record { source: StateFileError },
     /// The migrations do not work with this host's settings, or nobody can tell.
     #[snafu(display("rehearsing the migrations to {version}"))]
     Rehearsal {

@@ -9,7 +9,7 @@ use snafu::{ResultExt, ensure};
 
 use super::history::{History, Looks, Release};
 use super::machine::{self, Effect, Facts, Offer, Refusal, State};
-use super::record::{Record, RecordError};
+use super::record::Record;
 use super::verify::known_facts;
 use super::{
     InterruptedSnafu, LockSnafu, NotYetGoodSnafu, OutOfOrderSnafu, RecordSnafu, RefusedSnafu,
@@ -20,6 +20,7 @@ use crate::event::Event;
 use crate::lock::SessionLock;
 use crate::os_release::OsRelease;
 use crate::sets::SetFacts;
+use crate::state_file::StateFileError;
 use crate::watch::Watch;
 
 /// One process at a time has one. What the last one left is settled when it begins.
@@ -28,7 +29,7 @@ pub(super) struct UpdateSession<'a> {
     pub(super) store: SlotStore,
     pub(super) record: Record,
     /// Why there is none.
-    unread: Option<RecordError>,
+    unread: Option<StateFileError>,
     _lock: SessionLock,
 }
 

@@ -5,10 +5,6 @@ use std::fmt::{Debug, Write as _};
 
 use super::{Command, Effect, Facts, Offer, State, advance, plan};
 
-impl State {
-    const ALL: [Self; 4] = [Self::Idle, Self::Staged, Self::Ready, Self::Trial];
-}
-
 impl Command {
     pub(super) const ALL: [Self; 5] = [
         Self::Prepare,

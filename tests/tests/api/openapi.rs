@@ -1,0 +1,83 @@
+//! The document that describes the API, held against the server by schemathesis.
+
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use system_tests::api::Api;
+use system_tests::oracle;
+use system_tests::world::TwoReleases as World;
+
+/// A TCP port that leads to the socket; schemathesis knows no others.
+fn bridge(socket: &Path) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let socket = socket.to_owned();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let Ok(server) = UnixStream::connect(&socket) else {
+                continue;
+            };
+            thread::spawn(move || pipe(&stream, &server));
+        }
+    });
+    format!("http://{address}")
+}
+
+fn pipe(client: &TcpStream, server: &UnixStream) {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _ = io::copy(&mut &*client, &mut &*server);
+            let _ = server.shutdown(std::net::Shutdown::Write);
+        });
+        let _ = io::copy(&mut &*server, &mut &*client);
+        let _ = client.shutdown(std::net::Shutdown::Both);
+    });
+}
+
+fn run(python: &Path, world: &World, api: &Api, more: &[&str]) -> String {
+    let url = bridge(api.socket());
+    let output = Command::new(python.with_file_name("schemathesis"))
+        .current_dir(world.host.path(""))
+        .args(["run", &format!("{url}/openapi.json")])
+        .args(more)
+        .output()
+        .unwrap();
+    let said = [&output.stdout, &output.stderr]
+        .map(|part| String::from_utf8_lossy(part))
+        .concat();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+#[test]
+fn schemathesis_finds_nothing_that_the_document_does_not_say() {
+    let test = "schemathesis_finds_nothing_that_the_document_does_not_say";
+    let Some(python): Option<PathBuf> = oracle::schemathesis(test) else {
+        return;
+    };
+    let world = World::new();
+    world.host.configure("reboot_command = [\"true\"]\n");
+    let api = Api::start(&world.host);
+    api.done("refresh-updates");
+    // The stream never ends, so that it is not asked for here.
+    let said = run(
+        &python,
+        &world,
+        &api,
+        &[
+            "--exclude-path=/updates/events",
+            "--exclude-checks=negative_data_rejection,unsupported_method",
+            "--seed=7",
+            "--max-examples=20",
+            "--workers=1",
+            "--suppress-health-check=all",
+            "--no-color",
+        ],
+    );
+    assert!(!said.contains("No operations"), "{said}");
+    api.get("/os").expect(200);
+}
