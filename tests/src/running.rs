@@ -54,17 +54,23 @@ impl Running {
         send(self.pid(), signal);
     }
 
+    /// The next line, as it is; none when there are no more.
+    ///
+    /// # Panics
+    /// When it is no text.
+    pub fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let length = self.stderr.read_line(&mut line).expect("stderr");
+        (length > 0).then_some(line)
+    }
+
     /// The next event; none when there are no more.
     ///
     /// # Panics
     /// When a line is no JSON: nothing else may be on stderr.
     pub fn event(&mut self) -> Option<Value> {
-        let mut line = String::new();
-        let length = self.stderr.read_line(&mut line).expect("stderr");
         // What a killed process was about to write may end anywhere.
-        if length == 0 || !line.ends_with('\n') {
-            return None;
-        }
+        let line = self.line().filter(|line| line.ends_with('\n'))?;
         Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
     }
 

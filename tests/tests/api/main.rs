@@ -6,6 +6,7 @@ mod at_once;
 mod crashes;
 mod events;
 mod hostile;
+mod init;
 mod openapi;
 mod operators;
 mod states;
