@@ -1,5 +1,7 @@
 //! The usual beginning of a story: two releases, their web server, and a host.
 
+use std::sync::mpsc::{Receiver, Sender, channel};
+
 use crate::host::Host;
 use crate::publisher::{Images, Publisher};
 use crate::server::Server;
@@ -34,5 +36,19 @@ impl TwoReleases {
             host,
             new,
         }
+    }
+    /// Has the server hold back the root image of 1.1.0, with everything that is asked for after it,
+    /// until the sender sends or is dropped. The receiver tells that it was asked for.
+    ///
+    /// # Panics
+    /// In the server, when nobody listens any more.
+    pub fn hold_back_root_image(&self) -> (Receiver<()>, Sender<()>) {
+        let (asked, is_asked) = channel();
+        let (go_on, told) = channel::<()>();
+        self.server.when("root.ext4", move || {
+            asked.send(()).expect("a test that waits for it");
+            let _ = told.recv();
+        });
+        (is_asked, go_on)
     }
 }

@@ -223,12 +223,7 @@ fn the_agent_learns_the_code_of_every_refusal() {
     );
     assert_eq!(agent(&api, "/no/such/path", "GET").unwrap_err(), "404");
     agent(&api, "/actions/refresh-updates", "POST").unwrap();
-    let (asked, is_asked) = std::sync::mpsc::channel();
-    let (go_on, told) = std::sync::mpsc::channel::<()>();
-    world.server.when("root.ext4", move || {
-        asked.send(()).unwrap();
-        let _ = told.recv();
-    });
+    let (is_asked, go_on) = world.hold_back_root_image();
     api.post("/actions/prepare-update").expect(204);
     is_asked.recv().unwrap();
     assert_eq!(

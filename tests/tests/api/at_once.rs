@@ -1,30 +1,17 @@
 //! Many who ask at once, and two who want something done.
 
-use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use serde_json::{Value, json};
 use system_tests::api::{Api, ask};
 use system_tests::world::TwoReleases as World;
 
-/// Has the server hold back the root image of 1.1.0 once a preparation asks for it, until told to go on.
-fn hold_back_images(world: &World) -> (std::sync::mpsc::Receiver<()>, Sender<()>) {
-    let (asked, is_asked) = channel();
-    let (go_on, told) = channel::<()>();
-    world.server.when("root.ext4", move || {
-        asked.send(()).unwrap();
-        // Whoever drops the sender lets it go on, too.
-        let _ = told.recv();
-    });
-    (is_asked, go_on)
-}
-
 #[test]
 fn readers_are_answered_while_a_command_runs_and_a_second_command_is_not_begun() {
     let world = World::new();
     let api = Api::start(&world.host);
     api.done("refresh-updates");
-    let (is_asked, go_on) = hold_back_images(&world);
+    let (is_asked, go_on) = world.hold_back_root_image();
     let begun = api.post("/actions/prepare-update").expect(204);
     let id: u64 = begun.headers["updog-command"].parse().unwrap();
     is_asked.recv().unwrap();
@@ -109,7 +96,7 @@ fn a_session_of_the_command_line_keeps_commands_out_and_readers_in() {
     let world = World::new();
     let api = Api::start(&world.host);
     api.done("refresh-updates");
-    let (is_asked, go_on) = hold_back_images(&world);
+    let (is_asked, go_on) = world.hold_back_root_image();
     thread::scope(|scope| {
         let session = scope.spawn(|| world.host.updog(&["prepare"]));
         is_asked.recv().unwrap();

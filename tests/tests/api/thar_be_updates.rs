@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::mpsc::channel;
 
 use rustix::process::Pid;
 use serde_json::Value;
@@ -96,12 +95,7 @@ fn while_a_command_runs_there_is_no_second_one_and_its_caller_does_not_wait() {
     let place = Place { host: &world.host };
     place.run("refresh").done();
     assert_eq!(place.status()["update_state"], "Available");
-    let (asked, is_asked) = channel();
-    let (go_on, told) = channel::<()>();
-    world.server.when("root.ext4", move || {
-        asked.send(()).unwrap();
-        let _ = told.recv();
-    });
+    let (is_asked, go_on) = world.hold_back_root_image();
     place.run("prepare").done();
     is_asked.recv().unwrap();
     for verb in ["refresh", "prepare", "activate", "deactivate"] {
@@ -124,12 +118,7 @@ fn a_command_that_is_told_to_stop_says_so_in_the_status_file() {
     let place = Place { host: &world.host };
     place.run("refresh").done();
     assert_eq!(place.status()["update_state"], "Available");
-    let (asked, is_asked) = channel();
-    let (go_on, told) = channel::<()>();
-    world.server.when("root.ext4", move || {
-        asked.send(()).unwrap();
-        let _ = told.recv();
-    });
+    let (is_asked, go_on) = world.hold_back_root_image();
     place.run("prepare").done();
     is_asked.recv().unwrap();
     let holder = fs::read_to_string(world.host.path("run/lock.commands")).unwrap();

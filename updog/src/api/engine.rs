@@ -4,15 +4,21 @@
 //! a lock beside the session lock that is held from before a command is on record until after its end
 //! is. A reader takes no lock. Who reads here that a command has ended finds the lock free.
 
+mod error;
+mod under_way;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Instant;
-use std::{io, thread};
 
-use snafu::{ResultExt, Snafu};
+use snafu::ResultExt;
 use tokio::sync::{broadcast, watch};
 
-use super::announced::{Announced, Begun, Ended, Overrides, Refused, View};
+pub use self::error::EngineError;
+use self::error::{BusySnafu, ThreadSnafu};
+use self::under_way::{Onlooker, UnderWay, told};
+use super::announced::{Announced, Ended, Overrides, View};
 use super::meters::Meters;
 use super::progress::Progress;
 use super::updates::{Command, Image, RunningCommand, UpdatesStatus};
@@ -24,7 +30,6 @@ use crate::env::Env;
 use crate::event::{End, Event, Observer};
 use crate::exit::Exit;
 use crate::lock::{self, LockError, SessionLock};
-use crate::render::{self, Throttle};
 use crate::session::{self, SessionError};
 use crate::state_file::StateFile;
 
@@ -78,16 +83,6 @@ struct State {
     is_stopped: bool,
 }
 
-/// The command of this process.
-#[derive(Debug, Clone)]
-struct UnderWay {
-    command: Command,
-    /// `None` until it is on record.
-    begun: Option<Begun>,
-    cancel: Cancel,
-    progress: Arc<Mutex<Progress>>,
-}
-
 /// A command that was begun.
 #[derive(Debug)]
 pub struct Accepted {
@@ -110,30 +105,6 @@ impl Accepted {
     pub fn wait(self) {
         futures::executor::block_on(self.ended());
     }
-}
-
-/// Why a command is not begun, or nothing can be told.
-#[derive(Debug, Snafu)]
-#[allow(missing_docs)] // the message says what each field is
-pub enum EngineError {
-    /// Another command, or another session, is at work.
-    #[snafu(display("another command is under way: {holder}"))]
-    Busy { holder: String },
-    /// Not now.
-    #[snafu(transparent)]
-    Refused { source: Refused },
-    /// There is no usable configuration.
-    #[snafu(transparent)]
-    Config { source: ConfigError },
-    /// The lock cannot be had.
-    #[snafu(transparent)]
-    Lock { source: LockError },
-    /// The disk cannot be read.
-    #[snafu(transparent)]
-    Session { source: SessionError },
-    /// There is no thread to do it in.
-    #[snafu(display("starting the command"))]
-    Thread { source: io::Error },
 }
 
 impl Engine {
@@ -271,12 +242,7 @@ impl Engine {
                 progress: progress.clone(),
             });
         }
-        let observer = Arc::new(Onlooker {
-            engine: self.clone(),
-            progress,
-            throttle: Mutex::default(),
-            begun: Instant::now(),
-        });
+        let observer = Arc::new(Onlooker::new(self.clone(), progress));
         let begun = self
             .make_ready(command, overrides, cancel, observer)
             .and_then(|ready| self.start(ready));
@@ -434,50 +400,6 @@ struct Ready {
     order: Order,
     record: (StateFile, Announced),
     lock: SessionLock,
-}
-
-/// Sees what a command tells.
-#[derive(Debug)]
-struct Onlooker {
-    engine: Arc<Engine>,
-    progress: Arc<Mutex<Progress>>,
-    throttle: Mutex<Throttle>,
-    begun: Instant,
-}
-
-impl Observer for Onlooker {
-    fn observe(&self, event: &Event) {
-        self.engine.log.0.observe(event);
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = progress.follow(event);
-        if let Some(step) = &progress.current {
-            self.engine.meters.bytes(step, bytes);
-        }
-        drop(progress);
-        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        if throttle.lets_pass(event, self.begun.elapsed()) {
-            let line = render::line(event);
-            self.engine.tell(Told::Event(line.trim_end().into()));
-        }
-    }
-}
-
-impl UnderWay {
-    fn told(&self) -> Option<RunningCommand> {
-        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        self.begun.map(|begun| told(begun, &progress))
-    }
-}
-
-fn told(begun: Begun, progress: &Progress) -> RunningCommand {
-    RunningCommand {
-        command: begun.command,
-        id: begun.id,
-        since: begun.since,
-        step: progress.step.clone(),
-        done: progress.done,
-        total: progress.total,
-    }
 }
 
 /// The same for those who follow the events.

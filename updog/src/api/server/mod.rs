@@ -4,14 +4,17 @@
 //! reads and connections that stand idle have an end, and their number has a limit. Root's connections
 //! are counted apart, so that nobody keeps root out.
 
+mod actions;
 mod answer;
 mod documents;
 mod events;
 mod metrics;
 mod peer;
+mod preferred;
 mod reads;
 mod router;
 mod socket;
+mod turns;
 
 use std::io;
 use std::path::PathBuf;

@@ -1,0 +1,80 @@
+//! The command of this process, and who looks on.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::{Engine, Told};
+use crate::api::announced::Begun;
+use crate::api::progress::Progress;
+use crate::api::updates::{Command, RunningCommand};
+use crate::cancel::Cancel;
+use crate::event::{Event, Observer};
+use crate::render::{self, Throttle};
+
+/// The command of this process.
+#[derive(Debug, Clone)]
+pub(super) struct UnderWay {
+    pub(super) command: Command,
+    /// `None` until it is on record.
+    pub(super) begun: Option<Begun>,
+    pub(super) cancel: Cancel,
+    pub(super) progress: Arc<Mutex<Progress>>,
+}
+
+/// Sees what a command tells.
+#[derive(Debug)]
+pub(super) struct Onlooker {
+    engine: Arc<Engine>,
+    progress: Arc<Mutex<Progress>>,
+    throttle: Mutex<Throttle>,
+    begun: Instant,
+}
+
+impl Onlooker {
+    /// Of a command that begins now.
+    pub(super) fn new(engine: Arc<Engine>, progress: Arc<Mutex<Progress>>) -> Self {
+        Self {
+            engine,
+            progress,
+            throttle: Mutex::default(),
+            begun: Instant::now(),
+        }
+    }
+}
+
+impl Observer for Onlooker {
+    fn observe(&self, event: &Event) {
+        self.engine.log.0.observe(event);
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = progress.follow(event);
+        if let Some(step) = &progress.current {
+            self.engine.meters.bytes(step, bytes);
+        }
+        drop(progress);
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        if throttle.lets_pass(event, self.begun.elapsed()) {
+            let line = render::line(event);
+            self.engine.tell(Told::Event(line.trim_end().into()));
+        }
+    }
+}
+
+impl UnderWay {
+    /// The same for callers, once it is on record.
+    pub(super) fn told(&self) -> Option<RunningCommand> {
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        self.begun.map(|begun| told(begun, &progress))
+    }
+}
+
+/// A command that began, and how far it is.
+pub(super) fn told(begun: Begun, progress: &Progress) -> RunningCommand {
+    RunningCommand {
+        command: begun.command,
+        id: begun.id,
+        since: begun.since,
+        step: progress.step.clone(),
+        done: progress.done,
+        total: progress.total,
+    }
+}
