@@ -444,7 +444,7 @@ fn a_wrong_command_line_or_configuration_says_what_is_wrong() {
     let path = host.path("updog.toml").display().to_string();
     host.updog(&["check-update"])
         .expect(1)
-        .says(&format!("updog: {path}:13: "));
+        .says(&format!("updog: {path}:14: "));
     fs::remove_file(&path).unwrap();
     host.updog(&["check-update"]).expect(1).says(&path);
 }
