@@ -15,7 +15,9 @@ build_programs() {
         CARGO_PROFILE_RELEASE_OPT_LEVEL=2 CARGO_PROFILE_RELEASE_STRIP=symbols \
         RUSTFLAGS='-C target-feature=+crt-static' \
         cargo build --quiet --locked --release --manifest-path "$repository/Cargo.toml" \
-        --target "$triple" --target-dir "$cache/cargo" --package updog --package signpost --package migrator --bins
+        --target "$triple" --target-dir "$cache/cargo" \
+        --package updog --package signpost --package migrator \
+        --bin updog --bin updata --bin signpost --bin migrator
     programs=$cache/cargo/$triple/release
 }
 
