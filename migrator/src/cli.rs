@@ -204,7 +204,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     {
         return sandbox::run(*stage, policy, program);
     }
-    log::begin(cli.common.log_level, cli.common.no_color);
+    let says_so = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    log::begin(cli.common.log_level, cli.common.no_color || says_so);
     let done = match &cli.verb {
         None => migrate::run(&cli.common, &cli.migrate),
         Some(Verb::Status(form)) => status::run(&cli.common, form),

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+/// The example that writes manual pages and completions.
+const DOCUMENTS: &str = "documents";
+
 /// Where the programs are, built in the profile of the running one.
 ///
 /// # Panics
@@ -20,10 +23,8 @@ pub fn folder() -> &'static Path {
             .expect("cargo puts it two folders deep")
             .to_owned();
         let mut build = cargo_build(&folder);
-        for package in ["updog", "signpost", "migrator"] {
-            build.args(["--package", package]);
-        }
-        build.arg("--bins");
+        // The choice for which `cargo test --workspace` has compiled every library already.
+        build.args(["--workspace", "--bins", "--example", DOCUMENTS]);
         let status = build.status().expect("cargo runs");
         assert!(status.success(), "building the programs failed: {status}");
         folder
@@ -50,6 +51,11 @@ fn cargo_build(folder: &Path) -> Command {
 /// The path of one program.
 pub fn path(name: &str) -> PathBuf {
     folder().join(name)
+}
+
+/// The path of the program that writes manual pages and completions.
+pub fn documents() -> PathBuf {
+    folder().join("examples").join(DOCUMENTS)
 }
 
 /// The path of an example without default features, built as [`folder`] builds the programs.

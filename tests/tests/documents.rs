@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use clap::{Arg, Command};
 use system_tests::oracle;
+use system_tests::programs::documents as documents_program;
 
 /// Every program, with the names that a user finds its verbs under.
 fn programs() -> [Command; 6] {
@@ -35,14 +36,11 @@ fn documents() -> &'static Path {
         let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("documents");
         // What an earlier run made is not what is tested.
         let _ = fs::remove_dir_all(&out);
-        let made = Process::new(env!("CARGO"))
-            .args(["run", "--quiet", "--package", "system-tests"])
-            .args(["--example", "documents", "--", "--out"])
+        let made = Process::new(documents_program())
+            .arg("--out")
             .arg(&out)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .unwrap();
-        assert!(made.success());
+            .status();
+        assert!(made.unwrap().success());
         out
     })
 }

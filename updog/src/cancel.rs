@@ -7,10 +7,12 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Read};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use snafu::Snafu;
 
@@ -105,6 +107,17 @@ impl Cancel {
                 return cancelled;
             }
             tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits for `future`, or until the run is to stop. The future is dropped then.
+    ///
+    /// # Errors
+    /// [`Cancelled`] once the run is to stop.
+    pub async fn unless<F: Future>(&self, future: F) -> Result<F::Output, Cancelled> {
+        match select(pin!(self.cancelled()), pin!(future)).await {
+            Either::Left((cancelled, _)) => Err(cancelled),
+            Either::Right((done, _)) => Ok(done),
         }
     }
 

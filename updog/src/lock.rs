@@ -54,16 +54,7 @@ impl SessionLock {
                 .create(parent)
                 .context(IoSnafu { path })?;
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(flags())
-            .open(path)
-            .context(IoSnafu { path })?;
-        is_file(&file).context(IoSnafu { path })?;
+        let mut file = open(path).context(IoSnafu { path })?;
         match try_lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -93,6 +84,23 @@ impl SessionLock {
         }
         Ok(Self { _file: file })
     }
+}
+
+/// Opens the lock file at `path`, and makes it where it does not exist (0600).
+///
+/// # Errors
+/// Also when something else than a file has the name.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags())
+        .open(path)?;
+    is_file(&file)?;
+    Ok(file)
 }
 
 /// How long nobody may seem to hold a lock.

@@ -149,6 +149,71 @@ fn a_state_file_that_is_damaged_lost_or_newer_stops_nobody() {
 }
 
 #[test]
+fn whoever_asks_again_and_again_does_not_fill_the_log() {
+    let world = World::new();
+    fs::create_dir_all(world.host.path("state")).unwrap();
+    for file in ["announced.json", "history.json"] {
+        // After a fallback both are a newer engine's.
+        let newer = json!({"schema": 2, "of": "a newer engine"}).to_string();
+        fs::write(world.host.path("state").join(file), newer).unwrap();
+    }
+    let api = Api::start(&world.host);
+    for _ in 0..3 {
+        api.get("/updates/status").expect(404);
+        api.get("/updates/history").expect(200);
+        api.get("/metrics").expect(200);
+    }
+    let ended = api.stop();
+    let warnings = |events: &[Value]| {
+        let warnings = events.iter().filter(|event| event["level"] == "warn");
+        warnings.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(&ended.events), Vec::<Value>::new());
+    let api = Api::start(&world.host);
+    api.done("refresh-updates");
+    let ended = api.stop();
+    assert_ne!(
+        warnings(&ended.events),
+        Vec::<Value>::new(),
+        "a command says so"
+    );
+}
+
+#[test]
+fn what_another_process_told_since_is_told_by_a_server_that_could_not_write() {
+    let world = World::new();
+    let api = Api::start(&world.host);
+    let file = world.host.path("state/announced.json");
+    fs::create_dir_all(file.join("in-the-way")).unwrap();
+    assert_eq!(api.done("refresh-updates")["last_outcome"]["id"], 1);
+    fs::remove_dir_all(&file).unwrap();
+    // One that could write, and began after it.
+    fs::write(
+        &file,
+        json!({
+            "schema": 1,
+            "next_id": 7,
+            "available": [],
+            "chosen": null,
+            "most_recent": {
+                "cmd_type": "prepare",
+                "cmd_status": "Failed",
+                "timestamp": "2031-03-01T01:00:00Z",
+                "exit_status": 1,
+                "stderr": "e",
+                "id": 7,
+            },
+            "last_outcome": null,
+            "begun": null,
+        })
+        .to_string(),
+    )
+    .unwrap();
+    assert_eq!(api.status()["most_recent_command"]["id"], 7);
+    assert_eq!(api.done("refresh-updates")["last_outcome"]["id"], 8);
+}
+
+#[test]
 fn a_server_whose_state_cannot_be_kept_still_tells_how_commands_end() {
     let world = World::new();
     let api = Api::start(&world.host);

@@ -16,6 +16,7 @@ use super::updates::{
     UpdateState, UpdatesStatus,
 };
 use crate::cancel::Signal;
+use crate::event::End;
 use crate::exit::Exit;
 use crate::session::machine::{self, Facts, Refusal, State};
 
@@ -146,6 +147,31 @@ pub enum Ended {
     },
 }
 
+impl Ended {
+    /// As the program would have ended.
+    pub fn how(&self) -> End {
+        let (exit, error, advice) = match self {
+            Self::Refreshed {
+                chosen: None,
+                reason,
+                ..
+            } => (Exit::NothingToUpdate, reason.clone(), None),
+            Self::Refreshed { .. } | Self::Done { .. } => (Exit::Done, None, None),
+            Self::NotDone {
+                exit,
+                error,
+                advice,
+                ..
+            } => (*exit, Some(error.clone()), advice.clone()),
+        };
+        End {
+            exit,
+            error,
+            advice,
+        }
+    }
+}
+
 impl Announced {
     /// What is told now. `under_way` is the command that runs, as whoever runs it knows.
     pub fn status(&self, view: &View, under_way: Option<RunningCommand>) -> UpdatesStatus {
@@ -171,9 +197,9 @@ impl Announced {
         }
     }
 
-    /// Whether no command has ever ended. A rollback is one: whoever waits for it reads the status.
-    pub fn is_blank(&self) -> bool {
-        self.most_recent.is_none() && self.last_outcome.is_none()
+    /// Whether this was told after `other`.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        self.next_id > other.next_id
     }
 
     /// The choice, unless another version runs since, or this host has given it up since.
@@ -250,34 +276,30 @@ impl Announced {
         let Some(begun) = self.begun.take() else {
             return;
         };
-        let (exit, version, error, advice) = match ended {
+        let End {
+            exit,
+            error,
+            advice,
+        } = ended.how();
+        let version = match ended {
             Ended::Refreshed {
                 mut available,
                 chosen,
-                reason,
+                ..
             } => {
                 available.truncate(MAX_AVAILABLE);
-                let exit = match chosen {
-                    Some(_) => Exit::Done,
-                    None => Exit::NothingToUpdate,
-                };
-                let version = chosen.as_ref().map(|chosen| chosen.image.version.clone());
                 self.available = available;
                 self.chosen = chosen;
-                (exit, version, reason, None)
+                let chosen = self.chosen.as_ref();
+                chosen.map(|chosen| chosen.image.version.clone())
             }
-            Ended::Done { version } => (Exit::Done, version, None, None),
-            Ended::NotDone {
-                exit,
-                version,
-                error,
-                advice,
-            } => {
+            Ended::Done { version } => version,
+            Ended::NotDone { version, .. } => {
                 if begun.command == Command::Refresh {
                     // What was chosen before may be gone; the list is told for what it is worth.
                     self.chosen = None;
                 }
-                (exit, version, Some(error), advice)
+                version
             }
         };
         let is_done = matches!(exit, Exit::Done | Exit::NothingToUpdate);

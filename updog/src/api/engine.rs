@@ -12,25 +12,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use snafu::ResultExt;
+use snafu::{ResultExt, ensure};
 use tokio::sync::{broadcast, watch};
 
 pub use self::error::EngineError;
-use self::error::{BusySnafu, ThreadSnafu};
+use self::error::{BusySnafu, StoppingSnafu, ThreadSnafu};
 use self::under_way::{Onlooker, UnderWay, told};
-use super::announced::{Announced, Ended, Overrides, View};
+use super::announced::{Announced, Overrides, View};
 use super::meters::Meters;
 use super::progress::Progress;
-use super::updates::{Command, Image, RunningCommand, UpdatesStatus};
+use super::updates::{Command, RunningCommand, UpdatesStatus};
+use super::view;
 use super::work::{self, Order};
 use crate::cancel::{Cancel, Signal};
 use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::env::Env;
-use crate::event::{End, Event, Observer};
-use crate::exit::Exit;
+use crate::event::{Event, Observer};
 use crate::lock::{self, LockError, SessionLock};
-use crate::session::{self, SessionError};
 use crate::state_file::StateFile;
 
 const NAME: &str = "announced";
@@ -137,27 +136,14 @@ impl Engine {
         ))
     }
 
-    /// How updates stand. `None` where nothing was ever asked for.
+    /// How updates stand.
     ///
     /// # Errors
-    /// [`EngineError`], but neither [`EngineError::Busy`] nor [`EngineError::Refused`].
-    pub fn status(&self) -> Result<Option<UpdatesStatus>, EngineError> {
+    /// [`EngineError`], but neither [`EngineError::Refused`] nor [`EngineError::Thread`].
+    pub fn status(&self) -> Result<UpdatesStatus, EngineError> {
         let env = self.look(Cancel::default())?;
         let (announced, running) = self.announced(&env)?;
-        if announced.is_blank() && running.is_none() {
-            return Ok(None);
-        }
-        Ok(Some(announced.status(&view(&env)?, running)))
-    }
-
-    /// The same where nothing was asked for yet, too.
-    ///
-    /// # Errors
-    /// As [`Engine::status`].
-    pub fn first_status(&self) -> Result<UpdatesStatus, EngineError> {
-        let env = self.look(Cancel::default())?;
-        let (announced, running) = self.announced(&env)?;
-        Ok(announced.status(&view(&env)?, running))
+        Ok(announced.status(&view::read(&env)?, running))
     }
 
     /// What was told, and the command that is under way, here or in another process.
@@ -165,20 +151,15 @@ impl Engine {
         let lock = commands_lock(&env.config.lock_file);
         let mut seen = None;
         for _ in 0..LOOKS {
-            // The end of a command of this process is on record before it is not under way.
-            let state = self.state();
-            let mut announced = match &state.unkept {
-                Some(unkept) => unkept.clone(),
-                None => read(&env.config.state_dir).1,
-            };
-            let ours = state.under_way.as_ref().and_then(UnderWay::told);
-            drop(state);
+            // A command of this process is under way until its end is on record and the lock free.
+            let ours = self.state().under_way.as_ref().and_then(UnderWay::told);
+            if let Some((announced, running)) = ours {
+                return Ok((announced, Some(running)));
+            }
+            let (_, mut announced) = self.record(env);
             let Some(begun) = announced.begun() else {
                 return Ok((announced, None));
             };
-            if let Some(ours) = ours {
-                return Ok((announced, Some(ours)));
-            }
             if seen == Some(begun) {
                 // Nobody held the lock after it had begun, and it has not ended since.
                 announced.settle();
@@ -201,23 +182,17 @@ impl Engine {
     /// As [`Engine::begin`].
     pub fn check(&self, command: Command) -> Result<(), EngineError> {
         let env = self.look(Cancel::default())?;
-        let session_lock = &env.config.lock_file;
-        let holder = match lock::holder_of(&commands_lock(session_lock))? {
-            None if command != Command::Refresh => lock::holder_of(session_lock)?,
-            holder => holder,
-        };
-        if let Some(holder) = holder {
+        if let Some(holder) = lock::holder_of(&commands_lock(&env.config.lock_file))? {
             return BusySnafu { holder }.fail();
         }
-        let (_, mut announced) = read(&env.config.state_dir);
-        announced.settle();
-        Ok(announced.check(&view(&env)?, command)?)
+        self.judge(&env, command).map(drop)
     }
 
     /// Begins `command`, if it may begin; it goes on in a thread of its own.
     ///
     /// # Errors
-    /// Every [`EngineError`]. Nothing has happened then.
+    /// Every [`EngineError`]. Nothing was done then; after [`EngineError::Thread`] the command is on
+    /// record as one with an unknown end.
     pub fn begin(
         self: &Arc<Self>,
         command: Command,
@@ -227,17 +202,14 @@ impl Engine {
         let progress = Arc::<Mutex<Progress>>::default();
         {
             let mut state = self.state();
-            if state.is_stopped {
-                let holder = "the server is about to end";
-                return BusySnafu { holder }.fail();
-            }
+            ensure!(!state.is_stopped, StoppingSnafu);
             if let Some(other) = &state.under_way {
                 let holder = other.command.to_string();
                 return BusySnafu { holder }.fail();
             }
             state.under_way = Some(UnderWay {
                 command,
-                begun: None,
+                announced: None,
                 cancel: cancel.clone(),
                 progress: progress.clone(),
             });
@@ -269,25 +241,15 @@ impl Engine {
             Err(LockError::Held { holder, .. }) => return BusySnafu { holder }.fail(),
             taken => taken?,
         };
-        // Who asks the repository is in nobody's way.
-        if command != Command::Refresh
-            && let Some(holder) = lock::holder_of(&env.config.lock_file)?
-        {
-            return BusySnafu { holder }.fail();
-        }
-        let (file, kept) = read(&env.config.state_dir);
-        let mut announced = self.state().unkept.clone().unwrap_or(kept);
-        // The lock is ours, so nobody carries it out.
-        announced.settle();
-        let view = view(&env)?;
-        announced.check(&view, command)?;
+        let (file, mut announced, view) = self.judge(&env, command)?;
         let order = Order {
             chosen: announced.chosen(&view).cloned(),
             other: view.other,
             overrides,
         };
         announced.begin(command, env.now);
-        Self::keep(&mut self.state(), &file, &announced);
+        let unkept = keep(&file, &announced);
+        self.state().unkept = unkept;
         Ok(Ready {
             env,
             command,
@@ -297,13 +259,43 @@ impl Engine {
         })
     }
 
+    /// Whether `command` may begin, as far as sessions and states go; what was told, and what the disk
+    /// says. For whoever has the lock, or knows that nobody has it: no command is under way.
+    fn judge(
+        &self,
+        env: &Env,
+        command: Command,
+    ) -> Result<(StateFile, Announced, View), EngineError> {
+        // Who asks the repository is in nobody's way.
+        if command != Command::Refresh
+            && let Some(holder) = lock::holder_of(&env.config.lock_file)?
+        {
+            return BusySnafu { holder }.fail();
+        }
+        let (file, mut announced) = self.record(env);
+        announced.settle();
+        let view = view::read(env)?;
+        announced.check(&view, command)?;
+        Ok((file, announced, view))
+    }
+
+    /// What callers were told last: by the file, or, where that could not be written, by this process.
+    fn record(&self, env: &Env) -> (StateFile, Announced) {
+        let (file, kept) = read(&env.config.state_dir);
+        let unkept = self.state().unkept.clone();
+        // Another process may have written since.
+        let unkept = unkept.filter(|unkept| !kept.is_newer_than(unkept));
+        (file, unkept.unwrap_or(kept))
+    }
+
     fn start(self: &Arc<Self>, ready: Ready) -> Result<Accepted, EngineError> {
         let ended = self.ended.subscribe();
         // None but this one can end next.
         let before = *ended.borrow();
-        let begun = ready.record.1.begun();
+        let announced = &ready.record.1;
+        let begun = announced.begun();
         if let Some(under_way) = &mut self.state().under_way {
-            under_way.begun = begun;
+            under_way.announced = Some(announced.clone());
         }
         let engine = self.clone();
         self.tell(Told::Changed);
@@ -332,14 +324,16 @@ impl Engine {
         });
         let began = Instant::now();
         let ended = work::run(&env, command, order);
-        let end = end(&ended);
+        let end = ended.how();
         self.meters.ended(command, end.exit, began.elapsed());
         env.observer.observe(&Event::End(end));
         announced.end(ended, clock::now());
+        // A disk that stands still is waited for here, and by nobody who reads.
+        let unkept = keep(&file, &announced);
         {
-            // Who sees the new state may go on at once.
+            // Who sees the end may go on at once.
             let mut state = self.state();
-            Self::keep(&mut state, &file, &announced);
+            state.unkept = unkept;
             drop(lock);
             state.under_way = None;
         }
@@ -372,21 +366,6 @@ impl Engine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A full or failing state folder keeps nobody from going on: the disk says how updates stand,
-    /// and the rest is told by this process as long as it lives.
-    fn keep(state: &mut State, file: &StateFile, announced: &Announced) {
-        state.unkept = match file.keep(announced) {
-            Ok(()) => None,
-            Err(error) => {
-                tracing::warn!(
-                    "what callers are told is not remembered: {}",
-                    crate::exit::chain(&error)
-                );
-                Some(announced.clone())
-            }
-        };
-    }
-
     fn tell(&self, told: Told) {
         // Nobody has to listen.
         drop(self.events.send(told));
@@ -400,36 +379,6 @@ struct Ready {
     order: Order,
     record: (StateFile, Announced),
     lock: SessionLock,
-}
-
-/// The same for those who follow the events.
-fn end(ended: &Ended) -> End {
-    match ended {
-        Ended::Refreshed {
-            chosen: None,
-            reason,
-            ..
-        } => End {
-            exit: Exit::NothingToUpdate,
-            error: reason.clone(),
-            advice: None,
-        },
-        Ended::Refreshed { .. } | Ended::Done { .. } => End {
-            exit: Exit::Done,
-            error: None,
-            advice: None,
-        },
-        Ended::NotDone {
-            exit,
-            error,
-            advice,
-            ..
-        } => End {
-            exit: *exit,
-            error: Some(error.clone()),
-            advice: advice.clone(),
-        },
-    }
 }
 
 /// Held while a command of the API is carried out, in whichever process.
@@ -452,19 +401,15 @@ fn read(state_dir: &Path) -> (StateFile, Announced) {
     })
 }
 
-fn view(env: &Env) -> Result<View, SessionError> {
-    let look = session::look(env)?;
-    Ok(View {
-        facts: look.facts,
-        other_boots_next: look.other_boots_next,
-        running: look.running.map(work::running),
-        held: look.held,
-        other: look.other.map(|facts| Image {
-            arch: facts.arch,
-            version: facts.version,
-            variant: facts.variant,
-        }),
-    })
+/// Returns what could not be kept. A full or failing state folder keeps nobody from going on: the disk
+/// says how updates stand, and the rest is told by this process as long as it lives.
+fn keep(file: &StateFile, announced: &Announced) -> Option<Announced> {
+    let error = file.keep(announced).err()?;
+    tracing::warn!(
+        "what callers are told is not remembered: {}",
+        crate::exit::chain(&error)
+    );
+    Some(announced.clone())
 }
 
 #[cfg(test)]
@@ -479,7 +424,7 @@ mod tests {
         let begin = || engine.begin(Command::Refresh, Overrides::default());
         assert!(matches!(begin(), Err(EngineError::Config { .. })));
         engine.stop();
-        assert!(matches!(begin(), Err(EngineError::Busy { .. })));
+        assert!(matches!(begin(), Err(EngineError::Stopping)));
         assert!(engine.is_idle());
     }
 }

@@ -10,4 +10,5 @@ mod meters;
 mod progress;
 pub mod server;
 pub mod updates;
+mod view;
 mod work;

@@ -5,14 +5,12 @@ use crate::event::{Event, Step, Wait};
 /// Where a command is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// In words.
-    pub(super) step: Option<String>,
-    /// Bytes behind us.
-    pub(super) done: Option<u64>,
-    /// Bytes in all.
-    pub(super) total: Option<u64>,
-    /// The step itself.
-    pub(super) current: Option<Step>,
+    /// What it is at.
+    pub(super) step: Option<Step>,
+    /// What nothing goes on without.
+    waits_for: Option<Wait>,
+    /// Bytes of the step behind us.
+    done: u64,
 }
 
 impl Progress {
@@ -21,34 +19,45 @@ impl Progress {
         match event {
             Event::Step(step) => {
                 *self = Self {
-                    step: Some(step.to_string()),
-                    done: step.total().map(|_| 0),
-                    total: step.total(),
-                    current: Some(step.clone()),
+                    step: Some(step.clone()),
+                    ..Self::default()
                 };
             }
-            Event::Progress { done, total } => {
-                let before = self.done.replace(*done).unwrap_or(0);
-                self.total = Some(*total);
+            Event::Progress { done, .. } => {
+                let before = std::mem::replace(&mut self.done, *done);
                 return done.saturating_sub(before);
             }
             Event::StepEnd | Event::End(_) => *self = Self::default(),
-            Event::Waiting(wait) => {
-                let what = match wait {
-                    Wait::Server => "waiting for the server",
-                    Wait::Data => "the transfer stands still",
-                    Wait::Pause { .. } => "waiting to try again",
-                    Wait::Sync => "waiting for the disk",
-                };
-                self.step = Some(match &self.current {
-                    Some(step) => format!("{step}: {what}"),
-                    None => what.to_owned(),
-                });
-            }
-            Event::Resumed => self.step = self.current.as_ref().map(ToString::to_string),
+            Event::Waiting(wait) => self.waits_for = Some(*wait),
+            Event::Resumed => self.waits_for = None,
             Event::Begin { .. } | Event::Effect(_) | Event::Note(_) | Event::Log { .. } => {}
         }
         0
+    }
+
+    /// In words.
+    pub(super) fn words(&self) -> Option<String> {
+        let wait = self.waits_for.map(|wait| match wait {
+            Wait::Server => "waiting for the server",
+            Wait::Data => "the transfer stands still",
+            Wait::Pause { .. } => "waiting to try again",
+            Wait::Sync => "waiting for the disk",
+        });
+        match (&self.step, wait) {
+            (Some(step), Some(wait)) => Some(format!("{step}: {wait}")),
+            (Some(step), None) => Some(step.to_string()),
+            (None, wait) => wait.map(str::to_owned),
+        }
+    }
+
+    /// Bytes of the step behind us, where it has bytes.
+    pub(super) fn done(&self) -> Option<u64> {
+        self.total().map(|_| self.done)
+    }
+
+    /// Bytes of the step in all, where it has bytes.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.step.as_ref()?.total()
     }
 }
 
@@ -64,8 +73,8 @@ mod tests {
         let image = ImageKind::Root;
         let write = Event::Step(Step::Write { image, bytes: 10 });
         let told = |progress: &Progress| {
-            let step = progress.step.clone().unwrap_or_default();
-            (step, progress.done, progress.total)
+            let step = progress.words().unwrap_or_default();
+            (step, progress.done(), progress.total())
         };
         for (event, bytes, expected) in [
             (write, 0, ("writing the root image", Some(0), Some(10))),

@@ -51,6 +51,15 @@ pub enum UpdateState {
     Ready,
 }
 
+impl UpdatesStatus {
+    /// Whether nothing was ever asked for. A rollback is something: whoever waits for it reads this.
+    pub fn is_blank(&self) -> bool {
+        self.most_recent_command.is_none()
+            && self.last_outcome.is_none()
+            && self.running_command.is_none()
+    }
+}
+
 impl UpdateState {
     /// All of them, in the order of an update.
     pub const ALL: [Self; 4] = [Self::Idle, Self::Available, Self::Staged, Self::Ready];

@@ -8,7 +8,6 @@ use super::updates::{Command, Image};
 use crate::cancel;
 use crate::env::Env;
 use crate::exit::{Exit, chain};
-use crate::os_release;
 use crate::session::{self, Choice, Outcome, SessionError};
 
 /// What a command works with.
@@ -160,14 +159,5 @@ impl NotDone {
                 Some("look for updates again, and take what is announced then".to_owned())
             }
         }
-    }
-}
-
-/// What runs, as a release.
-pub(super) fn running(os: os_release::OsRelease) -> Image {
-    Image {
-        arch: os_release::ARCH.to_owned(),
-        version: os.version,
-        variant: os.variant,
     }
 }

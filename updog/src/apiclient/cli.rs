@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use semver::Version;
 
 use super::help;
 use super::raw::RawArgs;
 use super::talk::Loudness;
+use crate::cli::log_level::LogLevel;
+use crate::config::DEFAULT_SOCKET;
 
 /// Asks this host's update API.
 #[derive(Debug, Parser)]
@@ -36,7 +38,7 @@ pub(super) struct Options {
         short,
         long,
         value_name = "PATH",
-        default_value = "/run/api.sock",
+        default_value = DEFAULT_SOCKET,
         global = true
     )]
     pub(super) socket_path: PathBuf,
@@ -122,15 +124,6 @@ pub(super) enum UpdateVerb {
         #[arg(short, long)]
         reboot: bool,
     },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogLevel {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
 }
 
 impl Options {

@@ -2,10 +2,8 @@
 //! the status until it is over.
 
 use std::cell::Cell;
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use futures::future::{Either, select};
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode};
 use snafu::ResultExt;
@@ -61,7 +59,7 @@ impl Client {
             let asked = self.begin(command, &is_begun).await?;
             self.end(&asked).await
         };
-        let ended = unless(&self.cancel, all).await;
+        let ended = self.cancel.unless(all).await;
         self.talk.clear();
         ended.unwrap_or_else(|Cancelled { signal }| {
             Err(Failure::Interrupted {
@@ -90,7 +88,7 @@ impl Client {
 
     /// Waits for `future`, or until the run is to stop. The future is dropped then.
     pub(super) async fn unless_stopped<F: Future>(&self, future: F) -> Result<F::Output, Failure> {
-        let ended = unless(&self.cancel, future).await;
+        let ended = self.cancel.unless(future).await;
         ended.map_err(|Cancelled { signal }| Failure::Stopped { signal })
     }
 
@@ -318,13 +316,5 @@ fn going(command: Command, is_queued: bool, look: &Look, elapsed: Duration) -> G
             _ => None,
         },
         elapsed,
-    }
-}
-
-/// Waits for `future`, or until the run is to stop. The future is dropped then.
-async fn unless<F: Future>(cancel: &Cancel, future: F) -> Result<F::Output, Cancelled> {
-    match select(pin!(cancel.cancelled()), pin!(future)).await {
-        Either::Left((cancelled, _)) => Err(cancelled),
-        Either::Right((done, _)) => Ok(done),
     }
 }

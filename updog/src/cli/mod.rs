@@ -6,6 +6,7 @@ mod explain;
 mod fetch;
 mod help;
 mod history;
+pub(crate) mod log_level;
 mod mirror;
 mod plan;
 mod printer;
@@ -24,9 +25,9 @@ use std::sync::Arc;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use semver::Version;
 use snafu::{ResultExt, Snafu};
-use tracing::level_filters::LevelFilter;
 use update_metadata::WaveCheck;
 
+use self::log_level::LogLevel;
 use self::printer::Printer;
 use crate::api::server::ServeError;
 use crate::cancel::{self, Cancel, Cancelled};
@@ -170,15 +171,6 @@ enum Verb {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogLevel {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ProgressForm {
     Auto,
     Bar,
@@ -306,13 +298,7 @@ pub fn run(cli: &Cli) -> Exit {
         ProgressForm::Json => Progress::Json,
         ProgressForm::None => Progress::None,
     });
-    renderer.init_logging(match cli.options.log_level {
-        LogLevel::Trace => LevelFilter::TRACE,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Error => LevelFilter::ERROR,
-    });
+    renderer.init_logging(cli.options.log_level.into());
     renderer.observe(&Event::Begin {
         verb: cli.verb.name(),
         version: env!("CARGO_PKG_VERSION"),

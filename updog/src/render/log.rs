@@ -1,5 +1,6 @@
 //! Log lines: for people, for the journal, or as events.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 
@@ -99,6 +100,15 @@ fn name(level: Level) -> &'static str {
     }
 }
 
+/// Whether nobody has said that there shall be no colours (`NO_COLOR`, whatever it says but nothing).
+pub(super) fn is_colourful() -> bool {
+    is_colourful_with(std::env::var_os("NO_COLOR").as_deref())
+}
+
+fn is_colourful_with(no_color: Option<&OsStr>) -> bool {
+    no_color.is_none_or(OsStr::is_empty)
+}
+
 /// Whether stderr goes to the journal, which adds time and program itself.
 pub(super) fn is_journal() -> bool {
     let Some(announced) = std::env::var_os("JOURNAL_STREAM") else {
@@ -128,5 +138,18 @@ impl io::Write for Line<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_that_nobody_wants_are_left_out() {
+        for (no_color, expected) in [(None, true), (Some(""), true), (Some("1"), false)] {
+            let no_color = no_color.map(OsStr::new);
+            assert_eq!(is_colourful_with(no_color), expected, "{no_color:?}");
+        }
     }
 }

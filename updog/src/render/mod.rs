@@ -112,7 +112,7 @@ impl Renderer {
             .with_max_level(level)
             // A log that cannot be written is lost; it must not end the work.
             .log_internal_errors(false)
-            .with_ansi(form == Form::People && io::stderr().is_terminal())
+            .with_ansi(form == Form::People && io::stderr().is_terminal() && log::is_colourful())
             .event_format(LogFormat(form))
             .with_writer(self.clone())
             .try_init();

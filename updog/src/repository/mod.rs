@@ -206,7 +206,7 @@ impl UpdateRepository {
             }
         };
         self.network.spawn(async move {
-            if let Err(cancelled) = network::unless_cancelled(&cancel, transfer).await {
+            if let Err(cancelled) = cancel.unless(transfer).await {
                 // As above.
                 let _ = told.send(Err(cancelled.into())).await;
             }

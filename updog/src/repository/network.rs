@@ -1,9 +1,7 @@
 //! The runtime that drives the network. The rest of the program is blocking, and waits here.
 
 use std::io;
-use std::pin::pin;
 
-use futures::future::{Either, select};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cancel::{Cancel, Cancelled};
@@ -39,7 +37,7 @@ impl Network {
         cancel: &Cancel,
         future: F,
     ) -> Result<F::Output, Cancelled> {
-        self.runtime().block_on(unless_cancelled(cancel, future))
+        self.runtime().block_on(cancel.unless(future))
     }
 
     /// Lets `future` go on by itself.
@@ -53,17 +51,6 @@ impl Drop for Network {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
-    }
-}
-
-/// Waits for `future`, or until the run is to stop. The future is dropped then.
-pub(super) async fn unless_cancelled<F: Future>(
-    cancel: &Cancel,
-    future: F,
-) -> Result<F::Output, Cancelled> {
-    match select(pin!(cancel.cancelled()), pin!(future)).await {
-        Either::Left((cancelled, _)) => Err(cancelled),
-        Either::Right((done, _)) => Ok(done),
     }
 }
 

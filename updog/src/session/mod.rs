@@ -51,7 +51,7 @@ pub use self::mirror::{MirrorOutcome, Mirrored, OtherHost, mirror};
 pub use self::plan::{Obstacle, PlannedImage, PlannedUpdate, UpdatePlan, plan_update};
 pub use self::prepare::{Outcome, prepare, update};
 pub use self::rollback::{RolledBack, rollback};
-pub use self::status::status;
+pub use self::status::{host_status, status};
 pub use self::verify::{Verification, WhichSet, verify};
 use crate::cancel::Cancelled;
 use crate::env::HostError;

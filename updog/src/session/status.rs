@@ -13,8 +13,8 @@ use snafu::ResultExt as _;
 use update_metadata::MANIFEST_TARGET;
 
 pub use self::report::{
-    CachedMigrations, Contents, DiskStatus, Part, RepositoryStatus, Role, Running, Session,
-    SetStatus, Status, Tried, Trust,
+    CachedMigrations, Contents, DiskStatus, HostStatus, Part, RepositoryStatus, Role, Running,
+    Session, SetStatus, Status, Tried, Trust,
 };
 use super::history::{History, Looks};
 use super::machine::State;
@@ -32,6 +32,30 @@ use crate::sets::{self, KnownError};
 
 /// Reads all that there is. Never fails; what cannot be read says why.
 pub fn status(env: &Env) -> Status {
+    let HostStatus {
+        running,
+        session,
+        disk,
+        history,
+        repository,
+    } = host_status(env);
+    let migrations = Part::of(migrations(env, running.known(), disk.known()));
+    let warnings = warnings(disk.known(), repository.trust.known(), env.now);
+    Status {
+        at: env.now,
+        running,
+        session,
+        disk,
+        history,
+        migrations,
+        repository,
+        warnings,
+    }
+}
+
+/// The same without what the migrator would find, of which every byte would be read: for whoever looks
+/// again and again.
+pub fn host_status(env: &Env) -> HostStatus {
     let running = Part::of(OsRelease::load(&env.config.os_release).map(|os| Running {
         variant: os.variant,
         arch: os_release::ARCH,
@@ -59,7 +83,6 @@ pub fn status(env: &Env) -> Status {
         }),
         Part::Unknown { error } => Part::Unknown { error },
     };
-    let migrations = Part::of(migrations(env, running.known(), disk.known()));
     let config = &env.config;
     let trust = kept_trust(&config.trusted_root, &config.state_dir.join("tuf"), env.now);
     let repository = RepositoryStatus {
@@ -67,16 +90,12 @@ pub fn status(env: &Env) -> Status {
         targets_base_url: shown(&config.targets_base_url),
         trust: Part::of(trust.map(Trust::of)),
     };
-    let warnings = warnings(disk.known(), repository.trust.known(), env.now);
-    Status {
-        at: env.now,
+    HostStatus {
         running,
         session,
         disk,
         history,
-        migrations,
         repository,
-        warnings,
     }
 }
 

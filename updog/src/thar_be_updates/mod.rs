@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use snafu::{ResultExt, Snafu};
-use tracing::level_filters::LevelFilter;
 
 use self::place::{LOCK, Place, PlaceError, STATUS, VERSION_LOCK};
 use crate::api::announced::{Overrides, Refused};
 use crate::api::engine::{Engine, EngineError};
 use crate::api::updates::Command;
 use crate::cancel::Cancel;
+use crate::cli::log_level::LogLevel;
 use crate::cli::signals;
 use crate::config::DEFAULT_PATH;
 use crate::exit::chain;
@@ -47,9 +47,9 @@ pub struct Cli {
     /// Held while a command runs, and by the API server while it reads the status
     #[arg(long, value_name = "FILE", default_value = LOCK, global = true)]
     lock_path: PathBuf,
-    /// How much to tell on stderr: trace, debug, info, warn or error
+    /// How much to tell on stderr
     #[arg(long, value_name = "LEVEL", default_value = "info", global = true)]
-    log_level: LevelFilter,
+    log_level: LogLevel,
     #[command(subcommand)]
     verb: Verb,
     /// Carry the command out instead of beginning it; the lock is standard input
@@ -109,7 +109,7 @@ impl TbuError {
                 source: PlaceError::Held { .. },
             }
             | Self::Engine {
-                source: EngineError::Busy { .. },
+                source: EngineError::Busy { .. } | EngineError::Stopping,
             } => 64,
             Self::Engine {
                 source: EngineError::Refused { source },
@@ -131,7 +131,7 @@ pub fn command() -> clap::Command {
 /// Runs the command line and says how it ended.
 pub fn run(cli: &Cli) -> ExitCode {
     let renderer = Renderer::for_stderr(Progress::None);
-    renderer.init_logging(cli.log_level);
+    renderer.init_logging(cli.log_level.into());
     let done = if cli.carry_out {
         carry_out(cli, &renderer)
     } else {
@@ -152,7 +152,7 @@ fn begin(cli: &Cli, renderer: &Renderer) -> Result<(), TbuError> {
     let lock = place.lock()?;
     let engine = engine(cli, renderer);
     // What the status says is brought up to the disk, whatever comes of the command.
-    place.write(&engine.first_status()?)?;
+    place.write(&engine.status()?)?;
     engine.check(cli.verb.command())?;
     // The answer of this process is all that its caller waits for.
     place::version_lock(&cli.config_path)?;
@@ -189,7 +189,7 @@ fn carry_out(cli: &Cli, renderer: &Renderer) -> Result<(), TbuError> {
         accepted.wait();
     });
     // Whatever came of it.
-    place.write(&engine.first_status()?)?;
+    place.write(&engine.status()?)?;
     Ok(done?)
 }
 

@@ -1,12 +1,10 @@
 //! The files that an API server shares with us: its lock, the status that it hands out, and the
 //! version lock that it configures.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use serde::Deserialize;
 use snafu::{ResultExt, Snafu};
 use update_metadata::VersionLock;
@@ -60,15 +58,7 @@ impl<'a> Place<'a> {
     /// Takes the lock without waiting for long.
     pub(super) fn lock(&self) -> Result<File, PlaceError> {
         let path = self.lock;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-            .open(path)
-            .context(LockSnafu { path })?;
+        let file = lock::open(path).context(LockSnafu { path })?;
         match lock::try_lock(&file) {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => HeldSnafu { path }.fail(),

@@ -269,8 +269,11 @@ fn a_choice_that_failed_to_boot_is_no_longer_told() {
 #[test]
 fn a_rollback_before_any_refresh_has_an_end_that_can_be_read() {
     let done = Ended::Done { version: None };
-    assert!(Announced::default().is_blank());
-    assert!(!after(Announced::default(), Command::Rollback, done).is_blank());
+    let view = view(State::Idle);
+    let blank = Announced::default();
+    assert!(blank.status(&view, None).is_blank());
+    let announced = after(blank, Command::Rollback, done);
+    assert!(!announced.status(&view, None).is_blank());
 }
 
 #[test]

@@ -17,6 +17,9 @@ pub enum EngineError {
     /// Another command, or another session, is at work.
     #[snafu(display("another command is under way: {holder}"))]
     Busy { holder: String },
+    /// This process has been told to end.
+    #[snafu(display("the engine is about to end"))]
+    Stopping,
     /// Not now.
     #[snafu(transparent)]
     Refused { source: Refused },

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::{Engine, Told};
-use crate::api::announced::Begun;
+use crate::api::announced::{Announced, Begun};
 use crate::api::progress::Progress;
 use crate::api::updates::{Command, RunningCommand};
 use crate::cancel::Cancel;
@@ -15,8 +15,8 @@ use crate::render::{self, Throttle};
 #[derive(Debug, Clone)]
 pub(super) struct UnderWay {
     pub(super) command: Command,
-    /// `None` until it is on record.
-    pub(super) begun: Option<Begun>,
+    /// What callers are told meanwhile; `None` until the command is on record.
+    pub(super) announced: Option<Announced>,
     pub(super) cancel: Cancel,
     pub(super) progress: Arc<Mutex<Progress>>,
 }
@@ -47,7 +47,7 @@ impl Observer for Onlooker {
         self.engine.log.0.observe(event);
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = progress.follow(event);
-        if let Some(step) = &progress.current {
+        if let Some(step) = &progress.step {
             self.engine.meters.bytes(step, bytes);
         }
         drop(progress);
@@ -61,9 +61,11 @@ impl Observer for Onlooker {
 
 impl UnderWay {
     /// The same for callers, once it is on record.
-    pub(super) fn told(&self) -> Option<RunningCommand> {
+    pub(super) fn told(&self) -> Option<(Announced, RunningCommand)> {
+        let announced = self.announced.clone()?;
         let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        self.begun.map(|begun| told(begun, &progress))
+        let running = told(announced.begun()?, &progress);
+        Some((announced, running))
     }
 }
 
@@ -73,8 +75,8 @@ pub(super) fn told(begun: Begun, progress: &Progress) -> RunningCommand {
         command: begun.command,
         id: begun.id,
         since: begun.since,
-        step: progress.step.clone(),
-        done: progress.done,
-        total: progress.total,
+        step: progress.words(),
+        done: progress.done(),
+        total: progress.total(),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
@@ -14,7 +14,7 @@ use super::answer::Failure;
 use super::peer::Peer;
 use super::preferred::Preferred;
 use super::reads::bad_query;
-use super::router::{Api, Query};
+use super::router::Api;
 use crate::api::announced::Overrides;
 use crate::api::engine::EngineError;
 use crate::api::updates::Command;
@@ -90,7 +90,7 @@ async fn begin(
     let accepted = match accepted {
         Ok(accepted) => accepted,
         Err(error) => {
-            let is_busy = matches!(error, EngineError::Busy { .. });
+            let is_busy = matches!(error, EngineError::Busy { .. } | EngineError::Stopping);
             let failure = Failure::from(error);
             if is_busy {
                 // Who waits for another command to end asks twice a second.

@@ -59,7 +59,7 @@ impl IntoResponse for Failure {
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let (code, kind) = match &error {
-            EngineError::Busy { .. } => (StatusCode::LOCKED, "busy"),
+            EngineError::Busy { .. } | EngineError::Stopping => (StatusCode::LOCKED, "busy"),
             EngineError::Refused { source } => match source {
                 Refused::WrongState { .. } | Refused::Machine { .. } => {
                     (StatusCode::CONFLICT, "wrong_state")

@@ -74,8 +74,11 @@ impl Listener {
     /// How updates stand; nothing where nothing was ever asked for, or where it cannot be told.
     async fn status(&self) -> Option<Event> {
         let engine = self.api.engine.clone();
-        let status = self.api.looks.blocking(move || engine.status()).await;
-        let status = status.ok()?.ok()??;
+        let status = self.api.looks.look(move || engine.status()).await;
+        let status = status.ok()?.ok()?;
+        if status.is_blank() {
+            return None;
+        }
         Event::default().event("status").json_data(status).ok()
     }
 }

@@ -16,7 +16,7 @@ use super::answer::Failure;
 use super::router::Api;
 use crate::api::updates::{UpdateState, UpdatesStatus};
 use crate::cancel::Cancel;
-use crate::session::status::Status;
+use crate::session::status::HostStatus;
 use crate::session::{self, machine};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -46,21 +46,18 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<impl IntoResp
     let write = move || {
         let env = engine.look(Cancel::default())?;
         let mut registry = Registry::with_prefix("updog");
-        host(&mut registry, &session::status(&env));
-        // A host of which nothing was ever asked has metrics, too.
-        if let Some(updates) = engine.status()? {
-            updates_status(&mut registry, &updates);
-        }
+        host(&mut registry, &session::host_status(&env));
+        updates_status(&mut registry, &engine.status()?);
         engine.meters().register(&mut registry);
         let mut text = String::new();
         text::encode(&mut text, &registry).map_err(|error| Failure::internal(&error))?;
         Ok::<_, Failure>(text)
     };
-    let text = api.looks.blocking(write).await??;
+    let text = api.looks.look(write).await??;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text))
 }
 
-fn host(registry: &mut Registry, host: &Status) {
+fn host(registry: &mut Registry, host: &HostStatus) {
     let engine = [("version", env!("CARGO_PKG_VERSION"))];
     registry.register("engine", "This program", Info::new(engine));
     if let Some(running) = host.running.known() {

@@ -18,13 +18,11 @@ mod turns;
 
 use std::io;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::{Extension, Router};
-use futures::future::{Either, select};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -166,15 +164,14 @@ async fn run(listener: &UnixListener, engine: &Arc<Engine>, cancel: &Cancel) {
     tell_init(&[sd_notify::NotifyState::Ready]);
     tracing::info!("serving");
     loop {
-        let next = pin!(listener.accept());
-        let stream = match select(pin!(cancel.cancelled()), next).await {
-            Either::Left((cancelled, _)) => {
+        let stream = match cancel.unless(listener.accept()).await {
+            Err(cancelled) => {
                 engine.stop();
                 tracing::info!("{cancelled}; a command under way ends at the next safe point");
                 break;
             }
-            Either::Right((Ok((stream, _)), _)) => stream,
-            Either::Right((Err(error), _)) => {
+            Ok(Ok((stream, _))) => stream,
+            Ok(Err(error)) => {
                 tracing::warn!("a connection could not be taken: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;

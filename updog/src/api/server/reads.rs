@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use semver::Version;
@@ -12,24 +12,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::answer::Failure;
-use super::router::{Api, Query};
-use crate::cancel::{Cancel, Signal};
+use super::router::Api;
+use crate::cancel::Cancel;
 use crate::os_release::OsRelease;
 use crate::session::{self, Choice, HistoryReport};
 
 /// `GET /updates/status`.
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Result<Response, Failure> {
     let engine = api.engine.clone();
-    let status = api.looks.blocking(move || engine.status()).await??;
-    status
-        .map(|status| Json(status).into_response())
-        .ok_or_else(|| {
-            Failure::new(
-                StatusCode::NOT_FOUND,
-                "never_refreshed",
-                "updates were never looked for on this host: POST /actions/refresh-updates",
-            )
-        })
+    let status = api.looks.look(move || engine.status()).await??;
+    if status.is_blank() {
+        return Err(Failure::new(
+            StatusCode::NOT_FOUND,
+            "never_refreshed",
+            "updates were never looked for on this host: POST /actions/refresh-updates",
+        ));
+    }
+    Ok(Json(status).into_response())
 }
 
 /// The query of `GET /updates/explain`.
@@ -75,7 +74,7 @@ pub(super) async fn history(State(api): State<Arc<Api>>) -> Result<Response, Fai
         let env = engine.look(Cancel::default())?;
         Ok::<_, Failure>(session::history(&env)?)
     };
-    let history = api.looks.blocking(history).await??;
+    let history = api.looks.look(history).await??;
     Ok(Json(HistoryReport::of(&history)).into_response())
 }
 
@@ -109,7 +108,7 @@ pub(super) async fn os(
         let env = engine.look(Cancel::default())?;
         OsRelease::load(&env.config.os_release).map_err(|error| Failure::internal(&error))
     };
-    let os = api.looks.blocking(load).await??;
+    let os = api.looks.look(load).await??;
     let os = Os {
         pretty_name: os.pretty_name,
         variant_id: os.variant,
@@ -140,15 +139,6 @@ fn with_prefix(os: &Os, prefix: Option<&str>) -> Map<String, Value> {
 #[allow(clippy::needless_pass_by_value)] // as `map_err` has it
 pub(super) fn bad_query(rejection: QueryRejection) -> Failure {
     Failure::bad_request(crate::exit::chain(&rejection))
-}
-
-/// Stops what it belongs to when nobody waits for it any more.
-pub(super) struct StopWhenDropped(pub(super) Cancel);
-
-impl Drop for StopWhenDropped {
-    fn drop(&mut self) {
-        self.0.cancel(Signal::Terminate);
-    }
 }
 
 #[cfg(test)]

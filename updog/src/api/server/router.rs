@@ -13,15 +13,13 @@ use axum::routing::{get, post};
 use http_body_util::LengthLimitError;
 use tokio::sync::watch;
 
-pub(super) use axum::extract::Query;
-
 use super::answer::Failure;
-use super::reads::{self, StopWhenDropped};
+use super::reads;
 use super::turns::Turns;
 use super::{actions, documents, events, metrics};
 use crate::api::engine::Engine;
 use crate::api::updates::Command;
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Signal};
 use crate::env::Env;
 use crate::session::SessionError;
 
@@ -73,6 +71,15 @@ impl Api {
         self.questions
             .blocking(move || Ok(work(&engine.look(cancel)?)?))
             .await?
+    }
+}
+
+/// Stops what it belongs to when nobody waits for it any more.
+struct StopWhenDropped(Cancel);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.cancel(Signal::Terminate);
     }
 }
 

@@ -1,13 +1,12 @@
 //! The socket: handed over by systemd, or made here, so that nobody else can open it at any moment.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
-use rustix::fs::OFlags;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 use tokio::net::UnixListener;
 
@@ -119,14 +118,8 @@ fn make(settings: &SocketSettings) -> Result<(StdListener, Made), SocketError> {
 fn take_lock(path: &Path) -> Result<File, SocketError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-        .open(&name)
-        .context(MakeSnafu { path: &name })?;
+    let name = PathBuf::from(name);
+    let file = lock::open(&name).context(MakeSnafu { path: &name })?;
     match lock::try_lock(&file) {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => ServedSnafu { path }.fail(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tracing::subscriber::NoSubscriber;
 
 use super::answer::Failure;
 
@@ -32,6 +33,17 @@ impl Turns {
         };
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|error| Failure::internal(&error))
+    }
+
+    /// The same for what only looks, and may be asked for twice a second: what is wrong is in the
+    /// answer, and a command says it to the log.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let silent = NoSubscriber::default();
+        self.blocking(move || tracing::subscriber::with_default(silent, work))
+            .await
     }
 }
 

@@ -48,6 +48,17 @@ pub struct Status {
     pub warnings: Vec<String>,
 }
 
+/// The parts of it that take no long reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // as in `Status`
+pub struct HostStatus {
+    pub running: Part<Running>,
+    pub session: Part<Session>,
+    pub disk: Part<DiskStatus>,
+    pub history: Part<Tried>,
+    pub repository: RepositoryStatus,
+}
+
 /// What the running image says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[allow(missing_docs)] // named as in the manifest
