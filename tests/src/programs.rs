@@ -8,6 +8,9 @@ use std::sync::OnceLock;
 /// The example that writes manual pages and completions.
 const DOCUMENTS: &str = "documents";
 
+/// What examples run. They are built as they are shipped, each for a minute or two.
+const EXAMPLES_RUN: [&str; 4] = ["updog", "updata", "signpost", "migrator"];
+
 /// Where the programs are, built in the profile of the running one.
 ///
 /// # Panics
@@ -23,8 +26,19 @@ pub fn folder() -> &'static Path {
             .expect("cargo puts it two folders deep")
             .to_owned();
         let mut build = cargo_build(&folder);
-        // The choice for which `cargo test --workspace` has compiled every library already.
-        build.args(["--workspace", "--bins", "--example", DOCUMENTS]);
+        // The packages and kinds of targets for which cargo has compiled every library already,
+        // with the same features: those of the running program.
+        build.arg("--workspace");
+        if this
+            .parent()
+            .is_some_and(|parent| parent.ends_with("examples"))
+        {
+            let example = this.file_name().expect("the running program has a name");
+            build.arg("--example").arg(example);
+            build.args(EXAMPLES_RUN.iter().flat_map(|name| ["--bin", name]));
+        } else {
+            build.args(["--bins", "--example", DOCUMENTS]);
+        }
         let status = build.status().expect("cargo runs");
         assert!(status.success(), "building the programs failed: {status}");
         folder
