@@ -2,7 +2,7 @@
 //!
 //! Each either happens as a whole or leaves the manifest as it was.
 
-use crate::images::{ImageKind, Images, RawImages};
+use crate::images::{BlockMaps, ImageKind, Images, RawImages};
 use crate::manifest::{MAX_UPDATES, Manifest, Update};
 use crate::migrations::MigrationGraph;
 use crate::target_name::{NameError, check_target_name, check_word};
@@ -28,6 +28,8 @@ pub struct NewUpdate {
     pub verity: Option<Verity>,
     /// Length and digest of the decoded images, if they are published.
     pub raw_images: Option<RawImages>,
+    /// The target names of the images' block maps.
+    pub block_maps: Option<BlockMaps>,
 }
 
 /// Why a change to a manifest is refused.
@@ -62,6 +64,15 @@ pub enum EditError {
     #[snafu(display("bad target name for the {image} image"))]
     ImageName {
         /// Which image.
+        image: ImageKind,
+        /// What is wrong with the name.
+        source: NameError,
+    },
+
+    /// A block map's name cannot be a target.
+    #[snafu(display("bad target name for the block map of the {image} image"))]
+    MapName {
+        /// Of which image.
         image: ImageKind,
         /// What is wrong with the name.
         source: NameError,
@@ -109,6 +120,7 @@ impl Manifest {
             images,
             verity,
             raw_images,
+            block_maps,
         } = new;
         check_word(&variant).context(NameSnafu { what: "variant" })?;
         check_word(&arch).context(NameSnafu {
@@ -116,6 +128,12 @@ impl Manifest {
         })?;
         for image in ImageKind::ALL {
             check_target_name(images.get(image)).context(ImageNameSnafu { image })?;
+        }
+        if let Some(maps) = &block_maps {
+            for image in ImageKind::ALL {
+                let name = maps.get(image).map_or(Ok(()), check_target_name);
+                name.context(MapNameSnafu { image })?;
+            }
         }
         if let Some(verity) = &verity {
             verity.check().context(VeritySnafu)?;
@@ -155,6 +173,7 @@ impl Manifest {
             images,
             verity,
             raw_images,
+            block_maps,
         });
         Ok(())
     }

@@ -63,6 +63,31 @@ impl Images {
     }
 }
 
+/// The target names of the [block maps](crate::block_map) of an update's images. The hash image has
+/// none: it is small, or made again from the root image's.
+///
+/// An addition to Bottlerocket's manifest: clients that do not know it ignore it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockMaps {
+    /// Of the boot image.
+    #[serde(deserialize_with = "crate::target_name::target_name")]
+    pub boot: String,
+    /// Of the root image.
+    #[serde(deserialize_with = "crate::target_name::target_name")]
+    pub root: String,
+}
+
+impl BlockMaps {
+    /// The target name of the map of one image, if that kind of image has one.
+    pub fn get(&self, kind: ImageKind) -> Option<&str> {
+        match kind {
+            ImageKind::Boot => Some(&self.boot),
+            ImageKind::Root => Some(&self.root),
+            ImageKind::Hash => None,
+        }
+    }
+}
+
 /// Length and digest of each image as it lies on the partition, not as it is compressed.
 ///
 /// An addition to Bottlerocket's manifest: clients that do not know it ignore it.

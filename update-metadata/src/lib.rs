@@ -3,6 +3,7 @@
 //!
 #![doc = include_str!("../README.md")]
 
+pub mod block_map;
 pub mod edit;
 #[cfg(feature = "lz4")]
 pub mod lz4;
@@ -32,7 +33,7 @@ mod verity;
 pub use digest::{Digest, DigestError};
 pub use edit::{EditError, NewUpdate};
 pub use held::{Held, HeldKind};
-pub use images::{ImageKind, Images, RawImage, RawImages};
+pub use images::{BlockMaps, ImageKind, Images, RawImage, RawImages};
 pub use manifest::{
     MANIFEST_TARGET, MAX_MANIFEST_BYTES, MAX_UPDATES, Manifest, ManifestError, Update,
 };

@@ -1,7 +1,7 @@
 //! The manifest: the updates a repository offers, and the migrations between their versions.
 //!
-//! The JSON is Bottlerocket's. Two optional keys of an update are ours, `verity` and `raw_images`;
-//! clients that do not know them ignore them, as this reader ignores every key it does not know.
+//! The JSON is Bottlerocket's. Three optional keys of an update are ours, `verity`, `raw_images` and
+//! `block_maps`; clients that do not know them ignore them, as this reader ignores every key it does not know.
 
 use crate::migrations::MigrationGraph;
 use crate::wave::WaveSchedule;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu, ensure};
 
 pub use crate::digest::{Digest, DigestError};
-pub use crate::images::{ImageKind, Images, RawImage, RawImages};
+pub use crate::images::{BlockMaps, ImageKind, Images, RawImage, RawImages};
 pub use crate::verity::{Salt, Verity, VerityAlgorithm, VerityError};
 
 /// The name of the manifest among a repository's targets.
@@ -59,6 +59,9 @@ pub struct Update {
     /// Length and digest of each image once decoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_images: Option<RawImages>,
+    /// The target names of the images' block maps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_maps: Option<BlockMaps>,
 }
 
 /// Why a manifest cannot be read.

@@ -27,6 +27,7 @@ fn new(variant: &str, arch: &str, number: &str) -> NewUpdate {
         },
         verity: None,
         raw_images: None,
+        block_maps: None,
     }
 }
 

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use semver::Version;
 use std::error::Error;
 use update_metadata::{
-    Digest, ImageKind, Images, MAX_MANIFEST_BYTES, Manifest, ManifestError, MigrationGraph,
-    RawImage, RawImages, Salt, Seed, Update, Verity, VerityAlgorithm, WaveSchedule,
+    BlockMaps, Digest, ImageKind, Images, MAX_MANIFEST_BYTES, Manifest, ManifestError,
+    MigrationGraph, RawImage, RawImages, Salt, Seed, Update, Verity, VerityAlgorithm, WaveSchedule,
 };
 
 const MANIFEST: &str = r#"{
@@ -114,6 +114,10 @@ fn the_optional_facts_come_last_and_only_if_known() {
           "length": 10485760,
           "sha256": "{hash}"
         }}
+      }},
+      "block_maps": {{
+        "boot": "boot.map.lz4",
+        "root": "root.map.lz4"
       }}
     }}
   ]"#,
@@ -134,6 +138,13 @@ fn the_optional_facts_come_last_and_only_if_known() {
             boot: raw(41_943_040, 2),
             root: raw(943_718_400, 1),
             hash: raw(10_485_760, 3),
+        })
+    );
+    assert_eq!(
+        update.block_maps,
+        Some(BlockMaps {
+            boot: "boot.map.lz4".to_owned(),
+            root: "root.map.lz4".to_owned(),
         })
     );
     assert_eq!(
@@ -367,6 +378,7 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
             }
             schedule
         });
+    let maps = (name(), name()).prop_map(|(boot, root)| BlockMaps { boot, root });
     let images =
         (name(), name(), name()).prop_map(|(boot, root, hash)| Images { boot, root, hash });
     let update = (
@@ -377,10 +389,10 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
         waves,
         images,
         prop::option::of(verity),
-        raw_images,
+        (raw_images, prop::option::of(maps)),
     )
         .prop_map(
-            |(variant, arch, version, max_version, waves, images, verity, raw_images)| Update {
+            |(variant, arch, version, max_version, waves, images, verity, optional)| Update {
                 variant,
                 arch,
                 version,
@@ -388,7 +400,8 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
                 waves,
                 images,
                 verity,
-                raw_images,
+                raw_images: optional.0,
+                block_maps: optional.1,
             },
         );
     let migrations = prop::collection::btree_map(

@@ -47,6 +47,7 @@ fn update(number: &str, max: &str) -> Update {
         },
         verity: None,
         raw_images: None,
+        block_maps: None,
     }
 }
 

@@ -85,6 +85,7 @@ pub fn run(args: &AddUpdateArgs) -> Result<AddUpdateOutcome, ManifestFileError> 
         },
         verity: None,
         raw_images: None,
+        block_maps: None,
     };
     let max_version = manifest_file::edit(&args.file, |manifest| {
         manifest.add_update(update)?;

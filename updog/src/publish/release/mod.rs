@@ -388,6 +388,7 @@ fn add_update(
             images: names::images(&args.variant, &args.arch, version),
             verity: Some(hashed.tree.facts()),
             raw_images: Some(images),
+            block_maps: None,
         })
         .with_context(|_| context())?;
     if let Some(waves) = &inputs.waves {

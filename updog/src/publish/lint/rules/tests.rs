@@ -68,6 +68,7 @@ fn new_update(version: &str) -> NewUpdate {
             root: raw(64 * 4096),
             hash: raw(2 * 4096),
         }),
+        block_maps: None,
     }
 }
 
