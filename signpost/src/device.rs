@@ -54,12 +54,20 @@ pub trait BlockDevice: Send + Sync + fmt::Debug {
     /// before [`sync`](Self::sync).
     fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()>;
 
+    /// Like [`write_at`](Self::write_at), but past memory where the system can do that: for much that
+    /// is not read again soon. It can where `offset`, length and address of `buf` are multiples of
+    /// [`DIRECT_ALIGNMENT`].
+    fn write_direct_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        self.write_at(offset, buf)
+    }
+
     /// Returns once everything written before is on the medium.
     fn sync(&self) -> io::Result<()>;
 
     /// Like [`read_at`](Self::read_at), but from the medium rather than from memory, as far as the
     /// system allows. Call [`sync`](Self::sync) first, unless the question is whether memory and
-    /// medium differ.
+    /// medium differ. Quickest where `offset`, length and address of `buf` are multiples of
+    /// [`DIRECT_ALIGNMENT`].
     fn read_back_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 
     /// What to call it in a message: its path, if it has one.
@@ -199,8 +207,9 @@ enum Claim {
     Exclusive,
 }
 
-/// Offsets and lengths of direct reads are multiples of this, which suits sectors of either size.
-const DIRECT_ALIGNMENT: usize = 4096;
+/// Offsets, lengths and addresses of what goes past the page cache are multiples of this, which suits
+/// sectors of either size.
+pub const DIRECT_ALIGNMENT: usize = 4096;
 /// The same, as an offset.
 const DIRECT_ALIGNMENT_BYTES: u64 = 4096;
 /// Bytes that a direct read moves at a time.
@@ -274,9 +283,7 @@ impl FileDevice {
         };
         Ok(Self {
             path: path.to_path_buf(),
-            direct: open(path, OFlags::RDONLY | OFlags::DIRECT)
-                .ok()
-                .filter(same),
+            direct: open(path, mode | OFlags::DIRECT).ok().filter(same),
             file,
             length,
             block_size,
@@ -327,6 +334,19 @@ impl BlockDevice for FileDevice {
     fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
         check_access(self.access)?;
         check_bounds(self.length, offset, buf.len())?;
+        self.file.write_all_at(buf, offset)
+    }
+
+    fn write_direct_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        check_access(self.access)?;
+        check_bounds(self.length, offset, buf.len())?;
+        if let Some(direct) = self.direct.as_ref().filter(|_| is_aligned(offset, buf)) {
+            match direct.write_all_at(buf, offset) {
+                // As with reads: taken at opening, refused now.
+                Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {}
+                done => return done,
+            }
+        }
         self.file.write_all_at(buf, offset)
     }
 
@@ -411,8 +431,18 @@ fn check_type(path: &Path, mode: u32) -> Result<(), Error> {
     NotADiskSnafu { path, kind }.fail()
 }
 
-/// Fills `buf` with aligned reads of more than was asked for.
+/// Whether these bytes can go past the page cache as they are.
+fn is_aligned(offset: u64, buf: &[u8]) -> bool {
+    offset.is_multiple_of(DIRECT_ALIGNMENT_BYTES)
+        && buf.len().is_multiple_of(DIRECT_ALIGNMENT)
+        && buf.as_ptr().align_offset(DIRECT_ALIGNMENT) == 0
+}
+
+/// Fills `buf` with aligned reads, of more than was asked for where `buf` is not aligned.
 fn read_direct(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+    if is_aligned(offset, buf) {
+        return file.read_exact_at(buf, offset);
+    }
     let mut store = vec![0; DIRECT_CHUNK + DIRECT_ALIGNMENT];
     let skip = store.as_ptr().align_offset(DIRECT_ALIGNMENT);
     let aligned = store

@@ -80,7 +80,7 @@ pub use state::{BootState, Command, Force, Reason, Refusal};
 #[cfg(feature = "std")]
 pub use boot_disk::BootDisk;
 #[cfg(feature = "std")]
-pub use device::{Access, BlockDevice, FileDevice};
+pub use device::{Access, BlockDevice, DIRECT_ALIGNMENT, FileDevice};
 #[cfg(feature = "std")]
 pub use store::{ActiveChoice, DiskChoice, InactivePartition, Outcome, SlotStore, SpendTry};
 #[cfg(feature = "std")]

@@ -88,6 +88,12 @@ impl BlockDevice for Window {
         self.device.write_at(self.place(offset, buf.len())?, buf)
     }
 
+    fn write_direct_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        device::check_access(self.access)?;
+        let at = self.place(offset, buf.len())?;
+        self.device.write_direct_at(at, buf)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.device.sync()
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -281,5 +282,16 @@ impl Host {
             .read_to_end(&mut bytes)
             .expect("the partition");
         bytes
+    }
+
+    /// Writes `bytes` over the start of a partition.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn overwrite(&self, set: &str, kind: &str, bytes: &[u8]) {
+        let disk = fs::File::options().write(true).open(self.disk());
+        let disk = disk.expect("the disk");
+        disk.write_all_at(bytes, self.offset(set, kind))
+            .expect("a partition that is longer");
     }
 }

@@ -136,17 +136,26 @@ impl Publisher {
     /// # Panics
     /// When `updata verity` fails.
     pub fn images_of(&self, version: &str, root_image: &[u8]) -> Images {
+        self.salted_images_of(version, root_image, &[])
+    }
+
+    /// The same with more arguments to `updata verity`, such as a salt.
+    ///
+    /// # Panics
+    /// When `updata verity` fails.
+    pub fn salted_images_of(&self, version: &str, root_image: &[u8], more: &[&str]) -> Images {
         let file = |suffix: &str| self.path(&format!("images/{version}-{suffix}"));
         let (root, hash, boot) = (file("root"), file("hash"), file("boot"));
         fs::write(&root, root_image).expect("a root image");
         let facts = self
-            .updata([
-                "verity",
-                &root.display().to_string(),
-                "--hash-out",
-                &hash.display().to_string(),
-                "--json",
-            ])
+            .updata(
+                [
+                    &["verity", &root.display().to_string()][..],
+                    &["--hash-out", &hash.display().to_string(), "--json"],
+                    more,
+                ]
+                .concat(),
+            )
             .done()
             .json();
         let root_hash = facts["root_hash"].as_str().expect("a root hash").to_owned();

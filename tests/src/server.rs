@@ -1,32 +1,27 @@
 //! A web server for a folder, on loopback, that can be told to misbehave.
 
+mod answer;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fs;
 use std::future::pending;
-use std::io;
 use std::net::SocketAddr;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
 
-use bytes::Bytes;
-use futures::{StreamExt as _, stream};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
-use hyper::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LOCATION, RANGE,
-};
-use hyper::server::conn::http1;
+use hyper::body::Incoming;
+use hyper::header::RANGE;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, Response, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+
+use self::answer::{Body, answer};
 
 /// What a server does wrong with one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +38,22 @@ pub enum Fault {
     IgnoreRange,
     /// Answers with this status where a part was asked for.
     RefuseRange(u16),
+    /// The same, and drops the connection after this many bytes of the body.
+    IgnoreRangeAndDrop(usize),
     /// Sends the part that was asked for, and says that it is another.
     LieAboutRange,
+    /// Sends the part that was asked for, and says that the file is longer than it is.
+    LieAboutLength,
+    /// Sends the part that was asked for, and says nothing of that.
+    NoContentRange,
+    /// Sends the part that was asked for, and does not say how long the file is.
+    UnknownLength,
+    /// Sends this many bytes less than the part has, and says so only in `Content-Length`.
+    ShortPart(usize),
+    /// Sends this many bytes more than the part has, and says so nowhere.
+    LongPart(usize),
+    /// Has this entity tag for the file.
+    Tag(String),
     /// Sends the client elsewhere.
     Redirect(String),
     /// Continues with the same part of this other file, whatever `If-Range` says.
@@ -70,6 +79,10 @@ pub struct Seen {
     pub range: Option<String>,
     /// All headers, by name in lower case.
     pub headers: BTreeMap<String, String>,
+    /// The number of the connection over which it came.
+    pub connection: usize,
+    /// Whether that spoke HTTP/2.
+    pub is_http2: bool,
 }
 
 /// Called when a request comes, before it is answered.
@@ -81,6 +94,7 @@ struct State {
     /// Part of the path, what happens, and how many times still.
     faults: Vec<(String, Fault, usize)>,
     seen: Vec<Seen>,
+    connections: usize,
 }
 
 /// A running server. It ends with the process.
@@ -99,7 +113,7 @@ impl Server {
         Self::start_with(folder, None)
     }
 
-    /// The same over TLS.
+    /// The same over TLS; HTTP/2 where `tls` and the client have it (`h2` in `alpn_protocols`).
     ///
     /// # Panics
     /// When no socket can be had.
@@ -131,11 +145,15 @@ impl Server {
                     let tls = tls.clone();
                     tokio::spawn(async move {
                         match tls {
-                            None => serve(socket, folder, state).await,
+                            None => serve(socket, folder, state, Version::HTTP_11).await,
                             // A client that does not trust us, or is not trusted, goes away.
                             Some(tls) => {
                                 if let Ok(socket) = tls.accept(socket).await {
-                                    serve(socket, folder, state).await;
+                                    let version = match socket.get_ref().1.alpn_protocol() {
+                                        Some(b"h2") => Version::HTTP_2,
+                                        _ => Version::HTTP_11,
+                                    };
+                                    serve(socket, folder, state, version).await;
                                 }
                             }
                         }
@@ -163,11 +181,17 @@ impl Server {
         self.address
     }
 
-    /// The next `times` requests whose path contains `part` meet `fault`.
+    /// The next `times` requests whose path contains `part` meet `fault`. The name of a block map
+    /// contains that of its image; it is meant only where `part` has the `.map`.
     pub fn fault(&self, part: &str, fault: Fault, times: usize) {
         lock(&self.state)
             .faults
             .push((part.to_owned(), fault, times));
+    }
+
+    /// Block maps are not there, so that images are fetched whole.
+    pub fn hide_block_maps(&self) {
+        self.fault(".map.lz4", Fault::Status(404), usize::MAX);
     }
 
     /// From now on nothing goes wrong any more.
@@ -193,15 +217,19 @@ impl Server {
     }
 }
 
-type Body = BoxBody<Bytes, io::Error>;
-
 async fn serve(
     socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     folder: PathBuf,
     state: Arc<Mutex<State>>,
+    version: Version,
 ) {
+    let connection = {
+        let mut state = lock(&state);
+        state.connections += 1;
+        state.connections
+    };
     let service = service_fn(move |request| {
-        let answer = answer(&folder, &state, &request);
+        let answer = respond(&folder, &state, &request, connection);
         async move {
             Ok::<_, Infallible>(match answer {
                 Some(answer) => answer,
@@ -209,112 +237,54 @@ async fn serve(
             })
         }
     });
-    // Ends with an error when a fault dropped the connection.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(socket), service)
-        .await;
+    let socket = TokioIo::new(socket);
+    // Both end with an error when a fault dropped the connection.
+    if version == Version::HTTP_2 {
+        let builder = http2::Builder::new(TokioExecutor::new());
+        let _ = builder.serve_connection(socket, service).await;
+    } else {
+        let builder = http1::Builder::new();
+        let _ = builder.serve_connection(socket, service).await;
+    }
 }
 
 /// The answer, if there is to be one.
-fn answer(
+fn respond(
     folder: &Path,
     state: &Mutex<State>,
     request: &Request<Incoming>,
+    connection: usize,
 ) -> Option<Response<Body>> {
-    let header = |name| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    let path = request.uri().path().to_owned();
-    let fault = {
+    let path = request.uri().path();
+    let (fault, hook) = {
         let mut state = lock(state);
-        state.seen.push(seen(request));
+        state.seen.push(seen(request, connection));
         let hit = state
             .faults
             .iter_mut()
-            .find(|(part, _, times)| *times > 0 && path.contains(part.as_str()));
-        hit.map(|(_, fault, times)| {
+            .find(|(part, _, times)| *times > 0 && is_meant(path, part));
+        let fault = hit.map(|(_, fault, times)| {
             *times -= 1;
             fault.clone()
-        })
-    };
-    let hook = {
-        let mut state = lock(state);
+        });
         let hit = state
             .hooks
             .iter()
-            .position(|(part, _)| path.contains(part.as_str()));
-        hit.map(|at| state.hooks.remove(at).1)
+            .position(|(part, _)| is_meant(path, part));
+        (fault, hit.map(|at| state.hooks.remove(at).1))
     };
     if let Some(hook) = hook {
         hook();
     }
-    let Some(mut content) = read(folder, &path) else {
-        return Some(status(404));
-    };
-    match &fault {
-        Some(Fault::Silence) => return None,
-        Some(Fault::Status(code)) => return Some(status(*code)),
-        Some(Fault::RefuseRange(code)) if header(RANGE).is_some() => return Some(status(*code)),
-        Some(Fault::Redirect(url)) => {
-            let mut response = status(302);
-            response
-                .headers_mut()
-                .insert(LOCATION, url.parse().expect("a URL is a header value"));
-            return Some(response);
-        }
-        Some(Fault::Endless(bytes)) => {
-            let bytes = Bytes::copy_from_slice(bytes);
-            let frames = stream::repeat_with(move || Ok(Frame::data(bytes.clone())));
-            return Some(Response::new(BoxBody::new(StreamBody::new(frames))));
-        }
-        Some(Fault::ContinueAs(other)) if header(RANGE).is_some() => content.clone_from(other),
-        Some(Fault::Replace(other)) => content.clone_from(other),
-        Some(Fault::Append(more)) => content.extend_from_slice(more),
-        _ => {}
-    }
-    let tag = format!(
-        "\"{}\"",
-        hex::encode(&<sha2::Sha256 as sha2::Digest>::digest(&content)[..8])
-    );
-    let start = header(RANGE)
-        .filter(|_| {
-            matches!(fault, Some(Fault::ContinueAs(_)))
-                || header(IF_RANGE).is_none_or(|wanted| wanted == tag)
-        })
-        .filter(|_| fault != Some(Fault::IgnoreRange))
-        .and_then(|range| {
-            range
-                .strip_prefix("bytes=")?
-                .strip_suffix('-')?
-                .parse::<usize>()
-                .ok()
-        })
-        .filter(|start| *start < content.len());
-    let length = content.len();
-    let part = content.split_off(start.unwrap_or(0));
-    let mut response = Response::builder()
-        .header(ACCEPT_RANGES, "bytes")
-        .header(ETAG, tag)
-        .header(CONTENT_LENGTH, part.len());
-    if let Some(start) = start {
-        let told = if fault == Some(Fault::LieAboutRange) {
-            start + 1
-        } else {
-            start
-        };
-        response = response.status(StatusCode::PARTIAL_CONTENT).header(
-            CONTENT_RANGE,
-            format!("bytes {told}-{}/{length}", length - 1),
-        );
-    }
-    let body = body(fault.as_ref(), part);
-    Some(response.body(body).expect("all headers are valid"))
+    answer(folder, path, request.headers(), fault.as_ref())
 }
 
-fn seen(request: &Request<Incoming>) -> Seen {
+/// Whether a request for `path` is one of those that `part` names.
+fn is_meant(path: &str, part: &str) -> bool {
+    path.contains(part) && (part.contains(".map") || !path.ends_with(".map.lz4"))
+}
+
+fn seen(request: &Request<Incoming>, connection: usize) -> Seen {
     let headers: BTreeMap<_, _> = request
         .headers()
         .iter()
@@ -328,61 +298,9 @@ fn seen(request: &Request<Incoming>) -> Seen {
         query: request.uri().query().unwrap_or_default().to_owned(),
         range: headers.get(RANGE.as_str()).cloned(),
         headers,
+        connection,
+        is_http2: request.version() == Version::HTTP_2,
     }
-}
-
-/// `part`, or as much of it as the fault lets through.
-fn body(fault: Option<&Fault>, part: Vec<u8>) -> Body {
-    match fault {
-        Some(Fault::DropAfter(bytes)) => {
-            let first = Bytes::copy_from_slice(&part[..(*bytes).min(part.len())]);
-            // What was not flushed is lost with the connection, and a body that has to wait is
-            // flushed.
-            let dropped = stream::once(async {
-                tokio::task::yield_now().await;
-                Err(io::Error::other("dropped on purpose"))
-            });
-            let sent = stream::iter([Ok(Frame::data(first))]);
-            BoxBody::new(StreamBody::new(Box::pin(sent.chain(dropped))))
-        }
-        Some(Fault::StallAfter(bytes)) => {
-            let first = Bytes::copy_from_slice(&part[..(*bytes).min(part.len())]);
-            let sent = stream::iter([Ok(Frame::data(first))]);
-            BoxBody::new(StreamBody::new(sent.chain(stream::pending())))
-        }
-        Some(Fault::Drip) => {
-            let bytes = stream::iter(part).then(|byte| async move {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                Ok(Frame::data(Bytes::copy_from_slice(&[byte])))
-            });
-            BoxBody::new(StreamBody::new(Box::pin(bytes)))
-        }
-        _ => whole(part),
-    }
-}
-
-fn whole(bytes: Vec<u8>) -> Body {
-    Full::new(Bytes::from(bytes))
-        .map_err(|never| match never {})
-        .boxed()
-}
-
-fn status(code: u16) -> Response<Body> {
-    Response::builder()
-        .status(code)
-        .body(whole(Vec::new()))
-        .expect("a status from a test")
-}
-
-/// The file below `folder`, and nothing outside it.
-fn read(folder: &Path, path: &str) -> Option<Vec<u8>> {
-    let relative = PathBuf::from(path.trim_start_matches('/'));
-    let inside = relative
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
-    inside
-        .then(|| fs::read(folder.join(relative)).ok())
-        .flatten()
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

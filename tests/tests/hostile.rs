@@ -41,18 +41,39 @@ impl World {
         assert_eq!(self.host.bits(), ARMED, "nothing was touched");
     }
 
+    /// `update` fails and says `text` while the image `suffix` of `version` has `fault`, put together from
+    /// its blocks or fetched whole; set B cannot boot, set A does.
+    fn refused_both_ways(&self, version: &str, suffix: &str, fault: &Fault, text: &str) {
+        for by_blocks in [true, false] {
+            // By blocks, the hash image is not fetched at all.
+            if by_blocks && suffix == HASH {
+                continue;
+            }
+            if !by_blocks {
+                self.server.hide_block_maps();
+            }
+            let name = name(version, suffix);
+            self.server.fault(&name, fault.clone(), usize::MAX);
+            self.refused_while_writing(text);
+        }
+    }
+
     /// `update` fails and says `text`; set B cannot boot, set A does.
     fn refused_while_writing(&self, text: &str) {
-        // A set that holds the update already would not be written.
+        // A set that holds the update already would not be written, and blocks of it not be fetched.
         self.host.signpost(&["clear-inactive"]).done();
+        for (kind, length) in [("boot", 64 << 10), ("root", 64 * 4096), ("hash", 8192)] {
+            self.host.overwrite("B", kind, &noise("wiped", length));
+        }
         self.host
             .updog(&["update"])
             .expect(1)
             .says(text)
-            .says("run the command again to start over");
+            .says("run the command again: of a release with block maps");
         assert_eq!(self.host.bits(), [[1, 0, 1], [0, 0, 0]]);
         assert_eq!(self.host.next(), "A");
         self.host.updog(&["update-apply"]).expect(4);
+        self.server.forgive();
         self.works_again();
     }
 
@@ -67,7 +88,10 @@ impl World {
 }
 
 const ARMED: [[u64; 3]; 2] = [[1, 0, 1], [2, 1, 0]];
-const IMAGES: [&str; 3] = ["boot.ext4", "root.ext4", "root.verity"];
+/// What is said whatever was wrong.
+const WRITING: &str = "updog: writing 1.2.0 to set B";
+const HASH: &str = "root.verity";
+const IMAGES: [&str; 3] = ["boot.ext4", "root.ext4", HASH];
 
 fn name(version: &str, suffix: &str) -> String {
     format!("{VARIANT}-{ARCH}-{version}-{suffix}.lz4")
@@ -80,10 +104,8 @@ fn a_tampered_image_of_the_same_length_is_refused() {
         let mut tampered = world.target(suffix);
         let middle = tampered.len() / 2;
         tampered[middle] ^= 1;
-        world
-            .server
-            .fault(&name("1.2.0", suffix), Fault::Replace(tampered), 1);
-        world.refused_while_writing("updog: writing 1.2.0 to set B");
+        let fault = Fault::Replace(tampered);
+        world.refused_both_ways("1.2.0", suffix, &fault, WRITING);
     }
 }
 
@@ -100,10 +122,8 @@ fn a_whole_frame_of_another_content_and_the_same_length_is_refused() {
     let target = |version| fs::read(world.publisher.target(&name(version, "root.ext4"))).unwrap();
     let (other, signed) = (target("1.3.0"), target("1.4.0"));
     assert_eq!(other.len(), signed.len());
-    world
-        .server
-        .fault(&name("1.4.0", "root.ext4"), Fault::Replace(other), 1);
-    world.refused_while_writing("Hash mismatch");
+    let fault = Fault::Replace(other);
+    world.refused_both_ways("1.4.0", "root.ext4", &fault, "Hash mismatch");
 }
 
 #[test]
@@ -112,11 +132,8 @@ fn a_truncated_image_is_refused() {
     for suffix in IMAGES {
         let whole = world.target(suffix);
         for length in [0, 1, whole.len() / 2, whole.len() - 4, whole.len() - 1] {
-            let part = whole[..length].to_vec();
-            world
-                .server
-                .fault(&name("1.2.0", suffix), Fault::Replace(part), 1);
-            world.refused_while_writing("updog: writing 1.2.0 to set B");
+            let fault = Fault::Replace(whole[..length].to_vec());
+            world.refused_both_ways("1.2.0", suffix, &fault, WRITING);
         }
     }
 }
@@ -126,10 +143,7 @@ fn an_image_with_bytes_after_it_is_refused() {
     let world = World::new();
     for suffix in IMAGES {
         for more in [vec![0], world.target(suffix)] {
-            world
-                .server
-                .fault(&name("1.2.0", suffix), Fault::Append(more), 1);
-            world.refused_while_writing("updog: writing 1.2.0 to set B");
+            world.refused_both_ways("1.2.0", suffix, &Fault::Append(more), WRITING);
         }
     }
 }
@@ -137,10 +151,10 @@ fn an_image_with_bytes_after_it_is_refused() {
 #[test]
 fn an_image_that_vanished_is_refused() {
     let world = World::new();
-    world.server.fault("root.ext4", Fault::Status(404), 1);
-    world.refused_while_writing("404");
-    world.server.fault("root.ext4", Fault::Status(403), 1);
-    world.refused_while_writing("403");
+    for status in [404, 403] {
+        let fault = Fault::Status(status);
+        world.refused_both_ways("1.2.0", "root.ext4", &fault, &status.to_string());
+    }
 }
 
 #[test]

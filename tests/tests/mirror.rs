@@ -159,6 +159,8 @@ fn a_mirror_is_what_the_publisher_signed_and_nothing_else() {
         image("boot.ext4"),
         image("root.ext4"),
         image("root.verity"),
+        image("boot.ext4") + ".map.lz4",
+        image("root.ext4") + ".map.lz4",
         "manifest.json".to_owned(),
         MIGRATION.to_owned(),
     ];

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use system_tests::oracle;
 use system_tests::programs::Ran;
+use system_tests::publisher::ARCH;
 use system_tests::server::Fault;
 use system_tests::world::TwoReleases as World;
 
@@ -35,9 +36,42 @@ fn of<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
         .collect()
 }
 
+/// The steps, each with its image or target.
+fn steps(events: &[Value]) -> Vec<String> {
+    of(events, "step")
+        .iter()
+        .map(|event| {
+            let of = event["image"].as_str().or(event["target"].as_str());
+            format!("{} {}", event["step"].as_str().unwrap(), of.unwrap_or("-"))
+        })
+        .collect()
+}
+
+/// How many steps come to the end of what they count. None goes back.
+fn ends(events: &[Value]) -> usize {
+    let mut step = &Value::Null;
+    let mut done = 0;
+    let mut ends = 0;
+    for event in events {
+        if event["event"] == "step" {
+            step = event;
+            done = 0;
+        }
+        if event["event"] == "progress" {
+            assert_eq!(event["total"], step["total"], "{step}");
+            let now = event["done"].as_u64().unwrap();
+            assert!(now >= done, "{event} after {done}");
+            done = now;
+            ends += usize::from(event["done"] == event["total"]);
+        }
+    }
+    ends
+}
+
 #[test]
 fn json_lines_tell_the_whole_session_and_nothing_else_is_on_stderr() {
     let world = World::new();
+    world.server.hide_block_maps();
     world.server.fault("root.ext4", Fault::DropAfter(30_000), 1);
     let ran = world.host.updog(&["update", "--progress", "json"]).done();
     assert_eq!(ran.stdout, "updated to demo 1.1.0\n", "data is on stdout");
@@ -68,19 +102,14 @@ fn json_lines_tell_the_whole_session_and_nothing_else_is_on_stderr() {
             "arm"
         ]
     );
-    let steps: Vec<_> = of(&events, "step")
-        .iter()
-        .map(|event| {
-            let of = event["image"].as_str().or(event["target"].as_str());
-            format!("{} {}", event["step"].as_str().unwrap(), of.unwrap_or("-"))
-        })
-        .collect();
+    let steps = steps(&events);
     assert_eq!(
         steps,
         [
             "refresh -",
             "fetch manifest.json",
             "cache_migrations -",
+            &format!("fetch demo-{ARCH}-1.1.0-boot.ext4.lz4.map.lz4"),
             "write hash",
             "write root",
             "write boot",
@@ -89,24 +118,7 @@ fn json_lines_tell_the_whole_session_and_nothing_else_is_on_stderr() {
             "read_back boot"
         ]
     );
-    // Every step that counts comes to its end, and never goes back.
-    let mut step = &Value::Null;
-    let mut done = 0;
-    let mut ends = 0;
-    for event in &events {
-        if event["event"] == "step" {
-            step = event;
-            done = 0;
-        }
-        if event["event"] == "progress" {
-            assert_eq!(event["total"], step["total"], "{step}");
-            let now = event["done"].as_u64().unwrap();
-            assert!(now >= done, "{event} after {done}");
-            done = now;
-            ends += usize::from(event["done"] == event["total"]);
-        }
-    }
-    assert_eq!(ends, 7, "as many as steps with a total");
+    assert_eq!(ends(&events), 7, "as many as steps with a total");
     let retry = of(&events, "note");
     let retry = retry.iter().find(|note| note["note"] == "retry").unwrap();
     assert_eq!(retry["at"], 30_000);
@@ -118,6 +130,38 @@ fn json_lines_tell_the_whole_session_and_nothing_else_is_on_stderr() {
     assert_eq!(of(&events, "step_end").len(), steps.len());
     let syncs = of(&events, "waiting");
     assert!(syncs.iter().filter(|wait| wait["for"] == "sync").count() >= 3);
+}
+
+#[test]
+fn an_image_that_is_put_together_from_its_blocks_has_steps_too() {
+    let world = World::new();
+    let ran = world.host.updog(&["update", "--progress", "json"]).done();
+    let events = events(&ran);
+    assert_eq!(
+        steps(&events),
+        [
+            "refresh -",
+            "fetch manifest.json",
+            "cache_migrations -",
+            &format!("fetch demo-{ARCH}-1.1.0-boot.ext4.lz4.map.lz4"),
+            &format!("fetch demo-{ARCH}-1.1.0-root.ext4.lz4.map.lz4"),
+            "survey root",
+            "assemble root",
+            "survey boot",
+            "assemble boot",
+            "read_back hash",
+            "read_back root",
+            "read_back boot"
+        ]
+    );
+    assert_eq!(ends(&events), 8, "as many as steps with a total");
+    let notes = of(&events, "note");
+    let images: Vec<_> = notes
+        .iter()
+        .filter(|note| note["note"] == "assembled")
+        .map(|note| note["image"].as_str().unwrap())
+        .collect();
+    assert_eq!(images, ["root", "boot"]);
 }
 
 #[test]

@@ -143,30 +143,47 @@ const CLEARED: &str = "set B is not bootable, the running set A is untouched and
 
 #[test]
 fn a_signal_while_something_is_fetched_stops_and_the_rerun_finishes() {
-    for (part, is_written) in [
-        ("timestamp.json", false),
-        ("targets.json", false),
-        ("manifest.json", false),
-        ("root.verity", true),
-        ("root.ext4", true),
-        ("boot.ext4", true),
+    for (part, by_blocks, is_tried) in [
+        ("timestamp.json", true, Some(false)),
+        ("targets.json", true, Some(false)),
+        ("manifest.json", true, Some(false)),
+        // The last that is fetched before it begins, which may come before the signal does.
+        ("root.ext4.lz4.map", true, None),
+        ("root.ext4", true, Some(true)),
+        ("boot.ext4", true, Some(true)),
+        ("root.verity", false, Some(true)),
+        ("root.ext4", false, Some(true)),
+        ("boot.ext4", false, Some(true)),
     ] {
         for signal in [Signal::INT, Signal::TERM] {
             let world = World::new();
+            if !by_blocks {
+                world.server.hide_block_maps();
+            }
             let ended = world.signal_when_asked(&["update"], part, signal);
             assert_interrupted(&ended, signal, CLEARED);
             assert_eq!(world.host.bits(), FACTORY, "{part}");
             assert_eq!(world.host.next(), "A");
             let attempt = world.last_attempt();
-            if is_written {
+            if is_tried == Some(true) {
                 assert_eq!(attempt["result"], "failed", "{part}");
                 let reason = attempt["reason"].as_str().unwrap();
                 assert!(reason.contains("interrupted by SIG"), "{reason}");
-            } else {
+            } else if is_tried == Some(false) {
                 assert_eq!(attempt, Value::Null, "{part}: nothing was tried");
             }
+            world.server.forgive();
             world.finishes();
         }
+    }
+}
+
+#[test]
+fn a_plan_that_is_interrupted_is_no_refusal() {
+    let world = World::new();
+    for part in ["timestamp.json", "root.ext4.lz4.map"] {
+        let ended = world.signal_when_asked(&["plan"], part, Signal::TERM);
+        assert_interrupted(&ended, Signal::TERM, "nothing was changed on the disk");
     }
 }
 
@@ -230,16 +247,22 @@ fn a_signal_while_images_are_read_back_stops_before_the_set_is_valid() {
 
 #[test]
 fn a_signal_while_an_image_is_written_stops_between_two_blocks() {
-    let world = World::large();
-    let mut running = world.start(&["prepare"]);
-    running.until(&[("step", "write"), ("image", "root")]);
-    running.until(&[("event", "progress")]);
-    running.signal(Signal::TERM);
-    let ended = running.end();
-    assert_interrupted(&ended, Signal::TERM, CLEARED);
-    assert_eq!(world.host.bits(), FACTORY);
-    assert_eq!(world.last_attempt()["result"], "failed");
-    world.finishes();
+    for step in ["assemble", "write"] {
+        let world = World::large();
+        if step == "write" {
+            world.server.hide_block_maps();
+        }
+        let mut running = world.start(&["prepare"]);
+        running.until(&[("step", step), ("image", "root")]);
+        running.until(&[("event", "progress")]);
+        running.signal(Signal::TERM);
+        let ended = running.end();
+        assert_interrupted(&ended, Signal::TERM, CLEARED);
+        assert_eq!(world.host.bits(), FACTORY);
+        assert_eq!(world.last_attempt()["result"], "failed");
+        world.server.forgive();
+        world.finishes();
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use system_tests::client::Client;
@@ -11,6 +12,7 @@ use system_tests::server::{Fault, Seen, Server};
 use tempfile::TempDir;
 use tough::{IntoVec as _, Transport as _};
 use updog::exit::chain;
+use updog::repository::RepositorySettings;
 use updog::repository::transport::RepositoryTransport;
 
 /// Two folders, `meta` and `targets`, behind a server.
@@ -45,14 +47,18 @@ impl Folders {
         fs::write(path, bytes).unwrap();
     }
 
-    /// A transport for them at `base`, whose outages are milliseconds long.
-    fn transport_at(&self, base: &str) -> RepositoryTransport {
+    /// How they are reached at `base`, with outages of milliseconds.
+    fn settings_at(&self, base: &str) -> RepositorySettings {
         let (meta, targets) = (format!("{base}/meta"), format!("{base}/targets"));
         let client = Client::of(&self.publisher, &meta, &targets);
         let mut settings = client.env("").repository_settings();
         settings.transport.stall_timeout = Duration::from_millis(200);
         settings.transport.outage_timeout = Duration::from_millis(500);
-        RepositoryTransport::new(&settings).unwrap()
+        settings
+    }
+
+    fn transport_at(&self, base: &str) -> RepositoryTransport {
+        RepositoryTransport::new(&self.settings_at(base)).unwrap()
     }
 
     fn transport(&self) -> RepositoryTransport {
@@ -135,6 +141,20 @@ fn a_server_that_drips_is_left() {
     let error = folders.fetch("targets/x").unwrap_err();
     assert!(error.contains("giving up: only "), "{error}");
     assert!(error.contains(" bytes came in 1 s"), "{error}");
+}
+
+#[test]
+fn a_pause_that_a_rate_makes_is_no_stall() {
+    let file = noise("rate", 60_000);
+    let folders = Folders::with("targets/x", &file);
+    let base = folders.server.url();
+    let mut settings = folders.settings_at(&base);
+    settings.transport.max_rate = NonZeroU64::new(50_000);
+    // A chunk of some 30 kB has longer to wait.
+    settings.transport.stall_timeout = Duration::from_millis(500);
+    let transport = RepositoryTransport::new(&settings).unwrap();
+    assert_eq!(fetch(&transport, &base, "targets/x").unwrap(), file);
+    assert_eq!(folders.seen().len(), 1, "it was not tried again");
 }
 
 #[test]

@@ -129,12 +129,7 @@ impl Manifest {
         for image in ImageKind::ALL {
             check_target_name(images.get(image)).context(ImageNameSnafu { image })?;
         }
-        if let Some(maps) = &block_maps {
-            for image in ImageKind::ALL {
-                let name = maps.get(image).map_or(Ok(()), check_target_name);
-                name.context(MapNameSnafu { image })?;
-            }
-        }
+        block_maps.iter().try_for_each(check_map_names)?;
         if let Some(verity) = &verity {
             verity.check().context(VeritySnafu)?;
         }
@@ -235,6 +230,29 @@ impl Manifest {
         Ok(meant.map(|update| update.waves = waves.clone()).count())
     }
 
+    /// Replaces the names of an update's block maps; returns how many entries that were, which may be
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// [`EditError::MapName`].
+    pub fn set_block_maps(
+        &mut self,
+        variant: &str,
+        arch: &str,
+        version: &Version,
+        maps: &BlockMaps,
+    ) -> Result<usize, EditError> {
+        check_map_names(maps)?;
+        let meant = self
+            .updates
+            .iter_mut()
+            .filter(|update| update.is(variant, arch, version));
+        Ok(meant
+            .map(|update| update.block_maps = Some(maps.clone()))
+            .count())
+    }
+
     /// Replaces all migrations.
     pub fn set_migrations(&mut self, migrations: MigrationGraph) {
         self.migrations = migrations;
@@ -249,6 +267,13 @@ impl Update {
     fn is(&self, variant: &str, arch: &str, version: &Version) -> bool {
         self.is_for(variant, arch) && self.version == *version
     }
+}
+
+fn check_map_names(maps: &BlockMaps) -> Result<(), EditError> {
+    ImageKind::ALL.into_iter().try_for_each(|image| {
+        let name = maps.get(image).map_or(Ok(()), check_target_name);
+        name.context(MapNameSnafu { image })
+    })
 }
 
 fn set_all<'a>(updates: impl Iterator<Item = &'a mut Update>, max_version: &Version) -> usize {

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use semver::Version;
 use std::error::Error;
 use update_metadata::{
-    Digest, EditError, ImageKind, Images, Manifest, MigrationGraph, NewUpdate, Salt, Verity,
-    VerityAlgorithm, VerityError, WaveSchedule,
+    BlockMaps, Digest, EditError, ImageKind, Images, Manifest, MigrationGraph, NewUpdate, Salt,
+    Verity, VerityAlgorithm, VerityError, WaveSchedule,
 };
 
 fn version(text: &str) -> Version {
@@ -66,6 +66,42 @@ fn waves(times: &[(u32, &str)]) -> WaveSchedule {
         waves.insert(*bound, time).expect("a bound of this file");
     }
     waves
+}
+
+#[test]
+fn block_maps_are_named_for_every_entry_of_a_version_and_no_other() {
+    let mut manifest = manifest(&[
+        new("a", "x86_64", "1.0.0"),
+        new("a", "x86_64", "1.1.0"),
+        new("b", "x86_64", "1.0.0"),
+    ]);
+    let before = manifest.clone();
+    let maps = |root: &str| BlockMaps {
+        boot: "boot.map".to_owned(),
+        root: root.to_owned(),
+    };
+    let mut set = |number: &str, maps: &BlockMaps| {
+        let changed = manifest.set_block_maps("a", "x86_64", &version(number), maps);
+        (changed, manifest.clone())
+    };
+    let (changed, after) = set("1.1.0", &maps("root.map"));
+    assert_eq!(changed, Ok(1));
+    let named: Vec<_> = after
+        .updates
+        .iter()
+        .map(|update| &update.block_maps)
+        .collect();
+    assert_eq!(named, [&None, &Some(maps("root.map")), &None]);
+    assert_eq!(set("9.9.9", &maps("root.map")), (Ok(0), after.clone()));
+    assert_eq!(after.migrations, before.migrations);
+
+    let (refused, unchanged) = set("1.1.0", &maps("../root.map"));
+    let error = refused.expect_err("a name that leads out");
+    assert_eq!(
+        error.to_string(),
+        "bad target name for the block map of the root image"
+    );
+    assert_eq!(unchanged, after);
 }
 
 #[test]

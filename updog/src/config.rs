@@ -13,7 +13,10 @@ mod socket;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -27,13 +30,17 @@ use self::reader::{Reader, key_at, line_of, parse_active, parse_proxy};
 pub use self::seed::SeedSource;
 pub use self::socket::{DEFAULT_SOCKET, Group, SocketSettings};
 use crate::repository::transport::{
-    ClientIdentity, MAX_METADATA_BYTES, MetadataLimits, TransportSettings,
+    ClientIdentity, MAX_METADATA_BYTES, MetadataLimits, RATES, TransportSettings,
 };
 
 /// Where the file is when `--config` does not say otherwise.
 pub const DEFAULT_PATH: &str = "/etc/updog.toml";
 /// A larger file is not a configuration.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+/// How many threads may be asked for; more only take memory.
+pub const THREADS: RangeInclusive<u64> = 1..=64;
+/// As many are used unasked, at most.
+const MAX_DEFAULT_THREADS: u64 = 8;
 
 /// Why there is no usable configuration.
 #[derive(Debug, Snafu)]
@@ -85,6 +92,10 @@ pub struct Config {
     pub version_lock: VersionLock,
     /// Whether updates are taken before their wave.
     pub ignore_waves: bool,
+    /// Whether blocks are copied from the running set instead of fetched.
+    pub delta: bool,
+    /// Threads that decode, hash and write; at least one.
+    pub threads: usize,
     /// How the repository is reached.
     pub transport: TransportSettings,
     /// The root of trust that the image ships.
@@ -123,6 +134,8 @@ struct Written {
     seed: Option<Spanned<u32>>,
     version_lock: Option<Spanned<String>>,
     ignore_waves: Option<bool>,
+    delta: Option<bool>,
+    threads: Option<Spanned<u64>>,
     https_proxy: Option<Spanned<String>>,
     no_proxy: Option<Vec<String>>,
     ca_file: Option<Spanned<PathBuf>>,
@@ -141,6 +154,7 @@ struct Written {
     connect_timeout_seconds: Option<Spanned<u64>>,
     stall_timeout_seconds: Option<Spanned<u64>>,
     outage_timeout_seconds: Option<Spanned<u64>>,
+    max_bytes_per_second: Option<Spanned<u64>>,
     reboot_command: Option<Spanned<Vec<String>>>,
     migrator: Option<Spanned<PathBuf>>,
     datastore: Option<Spanned<PathBuf>>,
@@ -196,6 +210,8 @@ impl Config {
                     reader.read("version_lock", &value, |lock| lock.parse::<VersionLock>())
                 })?,
             ignore_waves: written.ignore_waves.unwrap_or(false),
+            delta: written.delta.unwrap_or(true),
+            threads: threads(&reader, written.threads.as_ref())?,
             transport,
             trusted_root: reader.path(
                 "trusted_root",
@@ -260,6 +276,14 @@ impl Config {
     }
 }
 
+/// As many as there are cores, if nothing is written.
+fn threads(reader: &Reader<'_>, written: Option<&Spanned<u64>>) -> Result<usize, ConfigError> {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let default = u64::try_from(cores).unwrap_or(1).min(MAX_DEFAULT_THREADS);
+    let threads = reader.number("threads", written, default, THREADS, "threads")?;
+    Ok(usize::try_from(threads).unwrap_or(1))
+}
+
 /// What `written` says of how the repository is reached; takes it out.
 fn transport(reader: &Reader<'_>, written: &mut Written) -> Result<TransportSettings, ConfigError> {
     let file = |key, value: Option<Spanned<PathBuf>>| {
@@ -308,6 +332,13 @@ fn transport(reader: &Reader<'_>, written: &mut Written) -> Result<TransportSett
             written.outage_timeout_seconds.as_ref(),
             120,
         )?,
+        max_rate: NonZeroU64::new(reader.number(
+            "max_bytes_per_second",
+            written.max_bytes_per_second.as_ref(),
+            0,
+            RATES,
+            "bytes",
+        )?),
         https_proxy: written
             .https_proxy
             .take()

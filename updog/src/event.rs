@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use indicatif::HumanBytes;
 use semver::Version;
 use serde::{Serialize, Serializer};
 use signpost::Slot;
@@ -85,6 +86,20 @@ pub enum Step {
         /// Compressed.
         bytes: u64,
     },
+    /// Looking where the blocks of an image are, in its place or in the running set: `survey`, with
+    /// `image`.
+    Survey {
+        /// Which.
+        image: ImageKind,
+    },
+    /// Putting an image together from blocks that are there and blocks that are fetched: `assemble`,
+    /// with `image`.
+    Assemble {
+        /// Which.
+        image: ImageKind,
+        /// Its length.
+        bytes: u64,
+    },
     /// Reading back from the disk an image that was just written: `read_back`, with `image`.
     ReadBack {
         /// Which.
@@ -139,6 +154,23 @@ pub enum Note {
         /// What it holds.
         version: Version,
     },
+    /// An image was put together from its blocks.
+    Assembled {
+        /// Which.
+        image: ImageKind,
+        /// Bytes that came over the network.
+        fetched: u64,
+        /// In so many requests.
+        requests: u64,
+        /// Bytes of the image that these decoded to.
+        decoded: u64,
+        /// Bytes that were copied from the running set.
+        copied: u64,
+        /// Bytes that were in their place.
+        kept: u64,
+        /// Bytes that are zeros.
+        made: u64,
+    },
     /// There are no settings yet that a migration could be tried on.
     NothingToRehearse {
         /// Where they would be.
@@ -191,9 +223,10 @@ impl Step {
     /// How many bytes there are to go through, where that is known.
     pub fn total(&self) -> Option<u64> {
         match self {
-            Self::Refresh | Self::CacheMigrations | Self::Rehearse => None,
+            Self::Refresh | Self::CacheMigrations | Self::Rehearse | Self::Survey { .. } => None,
             Self::Fetch { bytes, .. }
             | Self::Write { bytes, .. }
+            | Self::Assemble { bytes, .. }
             | Self::ReadBack { bytes, .. }
             | Self::Verify { bytes, .. } => Some(*bytes),
         }
@@ -207,7 +240,10 @@ impl fmt::Display for Step {
             Self::CacheMigrations => f.write_str("caching migrations"),
             Self::Rehearse => f.write_str("rehearsing migrations"),
             Self::Fetch { target, .. } => write!(f, "fetching {target}"),
-            Self::Write { image, .. } => write!(f, "writing the {image} image"),
+            Self::Write { image, .. } | Self::Assemble { image, .. } => {
+                write!(f, "writing the {image} image")
+            }
+            Self::Survey { image } => write!(f, "looking for blocks of the {image} image"),
             Self::ReadBack { image, .. } => write!(f, "reading back the {image} image"),
             Self::Verify { image, .. } => write!(f, "verifying the {image} image"),
         }
@@ -234,6 +270,8 @@ impl Serialize for Step {
             Self::Rehearse => ("rehearse", None, None),
             Self::Fetch { target, .. } => ("fetch", Some(target.as_str()), None),
             Self::Write { image, .. } => ("write", None, Some(*image)),
+            Self::Survey { image } => ("survey", None, Some(*image)),
+            Self::Assemble { image, .. } => ("assemble", None, Some(*image)),
             Self::ReadBack { image, .. } => ("read_back", None, Some(*image)),
             Self::Verify { image, .. } => ("verify", None, Some(*image)),
         };
@@ -264,6 +302,31 @@ impl fmt::Display for Note {
             Self::NotOffered { reason } => write!(f, "nothing was written: {reason}"),
             Self::HoldsAlready { set, version } => {
                 write!(f, "set {set} holds {version} already; verifying it")
+            }
+            Self::Assembled {
+                image,
+                fetched,
+                requests,
+                decoded,
+                copied,
+                kept,
+                made,
+            } => {
+                write!(f, "the {image} image: {} fetched", HumanBytes(*fetched))?;
+                match requests {
+                    // From a file.
+                    0 => {}
+                    1 => f.write_str(" in 1 request")?,
+                    _ => write!(f, " in {requests} requests")?,
+                }
+                write!(
+                    f,
+                    " for {} of it; {} copied from the running set, {} in place, {} of zeros",
+                    HumanBytes(*decoded),
+                    HumanBytes(*copied),
+                    HumanBytes(*kept),
+                    HumanBytes(*made)
+                )
             }
             Self::NothingToRehearse { datastore } => write!(
                 f,

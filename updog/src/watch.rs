@@ -29,6 +29,12 @@ impl Watch {
         Self::new(Arc::new(Unobserved), Cancel::default())
     }
 
+    /// Nobody looks on, and the same ends it.
+    #[must_use]
+    pub fn unobserved(&self) -> Self {
+        Self::new(Arc::new(Unobserved), self.cancel.clone())
+    }
+
     /// Whether to stop.
     pub fn cancel(&self) -> &Cancel {
         &self.cancel

@@ -43,6 +43,10 @@ impl BlockDevice for InactivePartition {
         self.window.write_at(offset, buf)
     }
 
+    fn write_direct_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        self.window.write_direct_at(offset, buf)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.window.sync()
     }

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use system_tests::api::Api;
+use system_tests::publisher::{ARCH, VARIANT};
 use system_tests::world::TwoReleases as World;
 
 fn image(version: &str) -> Value {
@@ -142,11 +143,8 @@ fn what_fails_is_told_with_its_reason_and_can_be_done_again() {
     fs::rename(&moved, world.publisher.metadata()).unwrap();
 
     assert_eq!(api.done("refresh-updates")["update_state"], "Available");
-    let image = fs::read_dir(world.publisher.targets())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.to_string_lossy().contains("1.1.0-root"))
-        .unwrap();
+    let name = format!("{VARIANT}-{ARCH}-1.1.0-root.ext4.lz4");
+    let image = world.publisher.target(&name);
     let good = fs::read(&image).unwrap();
     fs::write(&image, vec![0; good.len()]).unwrap();
     let status = api.done("prepare-update");

@@ -18,8 +18,8 @@
 //! | 32 or 6 each | block hashes, or the first bytes of leaves |
 
 use super::{
-    BlockHashes, BlockMap, BlockMapError, Codec, Frame, HashImage, LongSnafu, NoMagicSnafu, Parts,
-    ShortSnafu, SizeSnafu, UnknownSnafu,
+    BlockHashes, BlockMap, BlockMapError, Codec, Frame, HashImage, LEAF_PREFIX_BYTES, LongSnafu,
+    NoMagicSnafu, Parts, ShortSnafu, SizeSnafu, UnknownSnafu,
 };
 use crate::{Digest, RawImage};
 use snafu::{OptionExt as _, ensure};
@@ -79,12 +79,17 @@ impl BlockMap {
                     .map(|_| rest.digest("block hashes"))
                     .collect::<Result<_, _>>()?,
             ),
-            Some(hash_image) => BlockHashes::Leaves {
-                prefixes: blocks
-                    .map(|_| rest.array("leaves"))
-                    .collect::<Result<_, _>>()?,
-                hash_image,
-            },
+            Some(hash_image) => {
+                // No more than are there, and not the double of them.
+                let mut prefixes = Vec::with_capacity(rest.0.len() / LEAF_PREFIX_BYTES);
+                for _ in blocks {
+                    prefixes.push(rest.array("leaves")?);
+                }
+                BlockHashes::Leaves {
+                    prefixes,
+                    hash_image,
+                }
+            }
         };
         ensure!(
             rest.0.is_empty(),

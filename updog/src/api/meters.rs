@@ -59,8 +59,18 @@ impl Meters {
         let what = match step {
             Step::Fetch { .. } | Step::Write { .. } => "fetched",
             Step::ReadBack { .. } | Step::Verify { .. } => "verified",
-            Step::Refresh | Step::CacheMigrations | Step::Rehearse => return,
+            Step::Assemble { .. } => "written",
+            Step::Refresh | Step::CacheMigrations | Step::Rehearse | Step::Survey { .. } => return,
         };
+        self.count(what, bytes);
+    }
+
+    /// So many bytes were fetched for an image that was put together from its blocks.
+    pub(super) fn fetched(&self, bytes: u64) {
+        self.count("fetched", bytes);
+    }
+
+    fn count(&self, what: &'static str, bytes: u64) {
         self.bytes
             .get_or_create(&BytesLabels { what })
             .inc_by(bytes);

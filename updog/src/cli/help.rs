@@ -82,6 +82,7 @@ Examples:
   updog update                    write the update that check-update names, and let it boot next
   updog update --reboot           and reboot
   updog update --image 1.3.0      go to exactly this version, also an older one
+  updog update --max-rate 500K    leave room on the line: at most 500 KiB a second
 
 Nothing to update is no failure: exit code 0, and a word on stderr.";
 

@@ -10,6 +10,7 @@ pub(crate) mod log_level;
 mod mirror;
 mod plan;
 mod printer;
+mod rate;
 mod refresh;
 mod rollback;
 mod serve;
@@ -19,6 +20,7 @@ mod time;
 mod verify;
 mod write;
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,7 +33,7 @@ use self::log_level::LogLevel;
 use self::printer::Printer;
 use crate::api::server::ServeError;
 use crate::cancel::{self, Cancel, Cancelled};
-use crate::config::{Config, ConfigError, DEFAULT_PATH};
+use crate::config::{Config, ConfigError, DEFAULT_PATH, THREADS};
 use crate::env::Env;
 use crate::event::{End, Event, Observer as _};
 use crate::exit::{Exit, chain};
@@ -77,6 +79,16 @@ struct Options {
     /// Take another variant than the running one
     #[arg(long, value_name = "NAME", global = true)]
     variant: Option<String>,
+    /// Fetch at most so many bytes a second, instead of the configuration's `max_bytes_per_second`:
+    /// 500K, 2M; K, M and G are powers of 1024
+    #[arg(long, value_name = "RATE", value_parser = rate::parse, global = true)]
+    max_rate: Option<NonZeroU64>,
+    /// Take no blocks from the running set: fetch all that is not in its place already
+    #[arg(long, global = true)]
+    no_delta: bool,
+    /// Decode, hash and write on so many threads, instead of the configuration's `threads`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(THREADS), global = true)]
+    threads: Option<u64>,
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH, global = true)]
     config: PathBuf,
@@ -343,10 +355,17 @@ fn interrupted(error: &CliError, cancelled: Cancelled, leaves: &str) -> End {
 fn prepare(cli: &Cli, renderer: &Renderer) -> Result<Env, CliError> {
     let cancel: Cancel = signals::watch().context(SignalsSnafu)?;
     let path = &cli.options.config;
-    let config = Config::load(path)?;
+    let mut config = Config::load(path)?;
     for key in &config.unknown_keys {
         tracing::warn!("{}: key '{key}' means nothing here", path.display());
     }
+    if let Some(rate) = cli.options.max_rate {
+        config.transport.max_rate = Some(rate);
+    }
+    if let Some(threads) = cli.options.threads {
+        config.threads = usize::try_from(threads).unwrap_or(1);
+    }
+    config.delta &= !cli.options.no_delta;
     Ok(Env::of(config, Arc::new(renderer.clone()), cancel))
 }
 
@@ -422,7 +441,11 @@ mod tests {
             "update-revert",
             "refresh",
         ] {
-            let options = ["-a", "-n", "-i", "1.2.3", "-j", "-r", "--variant", "x"];
+            let options = [
+                &["-a", "-n", "-i", "1.2.3", "-j", "-r", "--variant", "x"][..],
+                &["--max-rate", "500K"],
+            ]
+            .concat();
             let before = [&["updog"], &options[..], &[verb]].concat();
             let after = [&["updog", verb], &options[..]].concat();
             for line in [before, after] {
@@ -432,6 +455,7 @@ mod tests {
                     "{line:?}"
                 );
                 assert_eq!(cli.options.image, Some(Version::new(1, 2, 3)), "{line:?}");
+                assert_eq!(cli.options.max_rate, NonZeroU64::new(512_000), "{line:?}");
             }
         }
     }
@@ -449,6 +473,7 @@ mod tests {
             &["updog", "fetch", "x", "--output", "-"],
             &["updog", "fetch", "x", "--output", ""],
             &["updog", "fetch", "--output", "x"],
+            &["updog", "update", "--max-rate", "fast"],
             &["updog", "mirror"],
             &["updog", "mirror", "--out", "x", "--from", "1.2"],
         ] {

@@ -41,7 +41,7 @@ fn of_update(plan: &UpdatePlan, update: &PlannedUpdate) -> Vec<String> {
         (None, false) => format!("set {} is written", plan.set),
     }];
     lines.push(String::new());
-    lines.extend(update.images.iter().map(image));
+    lines.extend(update.images.iter().flat_map(image));
     lines.extend(update.migrations.iter().map(|target| {
         let where_from = if target.is_cached {
             "cached"
@@ -69,16 +69,35 @@ fn of_update(plan: &UpdatePlan, update: &PlannedUpdate) -> Vec<String> {
     lines
 }
 
-fn image(image: &PlannedImage) -> String {
+fn image(image: &PlannedImage) -> Vec<String> {
     let size = match (image.bytes, image.fits) {
         (Some(bytes), Some(true)) => format!("{bytes} bytes, fits into"),
         (Some(bytes), _) => format!("{bytes} bytes, DOES NOT FIT into"),
         (None, _) => "size not stated, for".to_owned(),
     };
-    format!(
+    let whole = format!(
         "{} image: {} bytes compressed, {size} {} of {} bytes",
         image.kind, image.compressed_bytes, image.partition, image.partition_bytes
-    )
+    );
+    let blocks = image.blocks.map(|blocks| {
+        format!(
+            "  {} bytes are fetched in {} for {} of it; {} are copied from the running set, {} in \
+             place, {} made here",
+            blocks.bytes_to_fetch,
+            requests(blocks.requests),
+            blocks.decoded,
+            blocks.copied,
+            blocks.kept,
+            blocks.made
+        )
+    });
+    [Some(whole), blocks].into_iter().flatten().collect()
+}
+
+/// `1 request`.
+fn requests(count: usize) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} request{s}")
 }
 
 fn rehearsal(rehearsal: &Rehearsal) -> Vec<String> {

@@ -37,6 +37,7 @@ fn everything_but_the_urls_has_a_default() {
     assert_eq!(config.transport.client_identity, None);
     assert_eq!(config.transport.limits, MetadataLimits::default());
     assert_eq!(config.transport.outage_timeout, Duration::from_secs(120));
+    assert_eq!(config.transport.max_rate, None);
 }
 
 #[test]
@@ -50,7 +51,7 @@ fn every_key_is_read() {
          stall_timeout_seconds = 3600\nca_file = \"/h\"\n\
          client_certificate = \"/i\"\nclient_key = \"/j\"\n\
          max_metadata_bytes = 20000000\nmax_root_bytes = 1024\noutage_timeout_seconds = 2\nreboot_command = [\"true\"]\n\
-         migrator = \"/k\"\ndatastore = \"/l\"\n",
+         migrator = \"/k\"\ndatastore = \"/l\"\nmax_bytes_per_second = 100000\n",
     )
     .unwrap();
     assert_eq!(config.seed, SeedSource::Written(Seed::new(2047).unwrap()));
@@ -88,6 +89,7 @@ fn every_key_is_read() {
     assert_eq!(transport.connect_timeout, Duration::from_secs(1));
     assert_eq!(transport.stall_timeout, Duration::from_secs(3600));
     assert_eq!(transport.outage_timeout, Duration::from_secs(2));
+    assert_eq!(transport.max_rate, NonZeroU64::new(100_000));
     assert_eq!(config.reboot_command, ["true"]);
     assert_eq!(config.migrator.as_deref(), Some(Path::new("/k")));
     assert_eq!(config.datastore, Path::new("/l"));
@@ -145,6 +147,10 @@ fn a_wrong_value_is_refused_with_file_line_and_key() {
             "key 'max_metadata_bytes': must be from 1024 to 67108864 bytes",
         ),
         ("max_root_bytes = 99999999", "key 'max_root_bytes': must be"),
+        (
+            "max_bytes_per_second = 0",
+            "key 'max_bytes_per_second': must be from 1024 to 1099511627776 bytes",
+        ),
     ] {
         let message = parse(&format!("\n{line}\n")).unwrap_err();
         assert!(message.starts_with("/etc/updog.toml:4: "), "{message}");

@@ -6,19 +6,23 @@
 //! the data, up to the root hash that the boot image hands to the kernel.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 use signpost::{BlockDevice, InactivePartition};
 use snafu::{ResultExt, Snafu, ensure};
 use update_metadata::{Digest, ImageKind, Verity};
 
+use super::buffer::AlignedBuffer;
+use super::judge::Judge;
+use super::stretches::in_stretches;
 use super::verity::{Geometry, SUPERBLOCK_BYTES, Tree, VerityError};
 use super::write::Written;
 use crate::cancel::Cancelled;
 use crate::event::Step;
 use crate::watch::Watch;
 
-const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Why an image must not be booted.
 #[derive(Debug, Snafu)]
@@ -49,6 +53,16 @@ pub enum ReadBackError {
         partition: String,
         found: Digest,
         written: Digest,
+    },
+    /// The device holds another block than was written.
+    #[snafu(display(
+        "{partition} does not hold the {kind} image that was written to it: another block is at \
+         offset {offset}; the device may be failing"
+    ))]
+    OtherBlock {
+        kind: ImageKind,
+        partition: String,
+        offset: u64,
     },
     /// The hash image has no superblock that can be used.
     #[snafu(display("the hash image on {partition}"))]
@@ -125,6 +139,60 @@ pub fn verify(
     Ok(())
 }
 
+/// Compares the root image in `partition` with its tree, block by block, on `threads` threads.
+///
+/// # Errors
+/// [`ReadBackError::Read`], [`ReadBackError::OtherBlock`] and [`ReadBackError::Cancelled`].
+pub fn verify_blocks(
+    tree: &Tree,
+    partition: &InactivePartition,
+    threads: usize,
+    watch: &Watch,
+) -> Result<(), ReadBackError> {
+    let kind = ImageKind::Root;
+    let geometry = tree.geometry();
+    let total = geometry.data_length();
+    watch.step(Step::ReadBack {
+        image: kind,
+        bytes: total,
+    });
+    let judge = Judge::leaves(geometry);
+    let block = judge.block_length();
+    let mut blocks = vec![(); usize::try_from(geometry.data_blocks).unwrap_or(usize::MAX)];
+    let done = Mutex::new(0_u64);
+    in_stretches(&mut blocks, block, threads, |first, _, bytes| {
+        let at = |number: usize| {
+            let number = u64::try_from(number).unwrap_or(u64::MAX);
+            u64::from(geometry.data_block_size).saturating_mul(number)
+        };
+        let offset = at(first);
+        watch.check().context(CancelledSnafu { kind, offset })?;
+        partition.read_back_at(offset, bytes).context(ReadSnafu {
+            kind,
+            partition: partition.name(),
+            offset,
+        })?;
+        let found = judge.hashes(bytes.chunks_exact(block));
+        for (number, found) in (first..).zip(found) {
+            ensure!(
+                tree.leaf(number) == Some(&found),
+                OtherBlockSnafu {
+                    kind,
+                    partition: partition.name(),
+                    offset: at(number)
+                }
+            );
+        }
+        // Told one at a time, so that it never falls.
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        *done = done.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        watch.progress(*done, total);
+        Ok(())
+    })?;
+    watch.step_end();
+    Ok(())
+}
+
 /// The geometry that the hash image in `partition` announces. It is trusted once the image was
 /// written from a signed stream.
 ///
@@ -165,27 +233,28 @@ pub fn verify_tree(
         }
     );
     let block_length = usize::try_from(geometry.hash_block_size).unwrap_or(CHUNK_BYTES);
-    let mut block = vec![0; block_length];
+    let mut buffer = AlignedBuffer::new(CHUNK_BYTES);
     let mut offset = u64::from(geometry.hash_block_size);
+    // Levels consist of whole blocks, and so does a chunk.
     for expected in tree
         .levels_from_top()
-        .flat_map(|level| level.chunks_exact(block_length))
+        .flat_map(|level| level.chunks(CHUNK_BYTES))
     {
-        partition
-            .read_back_at(offset, &mut block)
-            .context(ReadSnafu {
-                kind: ImageKind::Hash,
-                partition: partition.name(),
-                offset,
-            })?;
-        ensure!(
-            block == expected,
-            OtherTreeSnafu {
-                partition: partition.name(),
-                offset
-            }
-        );
-        offset = offset.saturating_add(u64::from(geometry.hash_block_size));
+        let found = &mut buffer[..expected.len()];
+        partition.read_back_at(offset, found).context(ReadSnafu {
+            kind: ImageKind::Hash,
+            partition: partition.name(),
+            offset,
+        })?;
+        let mut blocks = found
+            .chunks(block_length)
+            .zip(expected.chunks(block_length))
+            .zip((offset..).step_by(block_length));
+        if let Some((_, offset)) = blocks.find(|((found, expected), _)| found != expected) {
+            let partition = partition.name();
+            return OtherTreeSnafu { partition, offset }.fail();
+        }
+        offset = offset.saturating_add(u64::try_from(expected.len()).unwrap_or(u64::MAX));
     }
     signed.map_or(Ok(()), |signed| compare_facts(&tree.facts(), signed))
 }

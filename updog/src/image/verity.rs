@@ -187,6 +187,15 @@ impl Geometry {
             .expect("the tree is smaller than the data whose length was checked")
     }
 
+    /// Where the leaves begin in the hash image; nowhere if the image is one block, whose hash is the
+    /// root hash.
+    pub fn leaves_offset(&self) -> Option<u64> {
+        let levels = self.level_blocks();
+        let (_, above) = levels.split_first()?;
+        let blocks = above.iter().sum::<u64>() + 1;
+        blocks.checked_mul(u64::from(self.hash_block_size))
+    }
+
     /// Hash blocks of each level, the leaves' level first.
     fn level_blocks(&self) -> Vec<u64> {
         let per_block = u64::from(self.hash_block_size) / 32;
@@ -259,7 +268,7 @@ pub struct TreeBuilder {
     geometry: Geometry,
     /// The start of a block whose end has not arrived.
     partial: Vec<u8>,
-    leaves: Vec<[u8; DIGEST_BYTES]>,
+    leaves: Vec<u8>,
     length: u64,
 }
 
@@ -294,12 +303,12 @@ impl TreeBuilder {
             if self.partial.len() < block_size {
                 return;
             }
-            self.leaves.push(self.geometry.hash(&self.partial));
+            self.leaves.extend(self.geometry.hash(&self.partial));
             self.partial.clear();
         }
         let mut blocks = bytes.chunks_exact(block_size);
         for block in &mut blocks {
-            self.leaves.push(self.geometry.hash(block));
+            self.leaves.extend(self.geometry.hash(block));
         }
         self.partial.extend_from_slice(blocks.remainder());
     }
@@ -317,24 +326,7 @@ impl TreeBuilder {
                 block_size: self.geometry.data_block_size
             }
         );
-        let block_size =
-            usize::try_from(self.geometry.hash_block_size).expect("at most 65,536: checked");
-        let mut levels = Vec::new();
-        let mut hashes = self.leaves;
-        while hashes.len() > 1 {
-            let level = pack(&hashes, block_size);
-            hashes = level
-                .chunks_exact(block_size)
-                .map(|b| self.geometry.hash(b))
-                .collect();
-            levels.push(level);
-        }
-        let root_hash = *hashes.first().expect("at least one data block: checked");
-        Ok(Tree {
-            geometry: self.geometry,
-            levels,
-            root_hash,
-        })
+        Ok(Tree::over(self.geometry, self.leaves))
     }
 }
 
@@ -348,6 +340,52 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// The tree over leaves.
+    ///
+    /// # Errors
+    /// [`VerityError::WrongDataLength`] when they are not as many as `geometry` has data blocks.
+    pub fn from_leaves(
+        geometry: Geometry,
+        leaves: Vec<[u8; DIGEST_BYTES]>,
+    ) -> Result<Self, VerityError> {
+        let blocks = u64::try_from(leaves.len()).unwrap_or(u64::MAX);
+        ensure!(
+            blocks == geometry.data_blocks,
+            WrongDataLengthSnafu {
+                length: blocks.saturating_mul(u64::from(geometry.data_block_size)),
+                blocks: geometry.data_blocks,
+                block_size: geometry.data_block_size
+            }
+        );
+        Ok(Self::over(geometry, leaves.into_flattened()))
+    }
+
+    /// The tree over whole leaves, of which there is at least one.
+    fn over(geometry: Geometry, leaves: Vec<u8>) -> Self {
+        let block_size =
+            usize::try_from(geometry.hash_block_size).expect("at most 65,536: checked");
+        let mut levels = Vec::new();
+        // Not copied: there are 32 bytes for each block of the image.
+        let mut level = leaves;
+        while level.len() > DIGEST_BYTES {
+            level.resize(level.len().next_multiple_of(block_size), 0);
+            let above = level
+                .chunks_exact(block_size)
+                .flat_map(|b| geometry.hash(b));
+            let above = above.collect();
+            levels.push(level);
+            level = above;
+        }
+        let root_hash = *level
+            .first_chunk()
+            .expect("at least one leaf, by the callers");
+        Self {
+            geometry,
+            levels,
+            root_hash,
+        }
+    }
+
     /// The hash that stands for the whole data image.
     pub fn root_hash(&self) -> Digest {
         Digest::from(self.root_hash)
@@ -378,6 +416,16 @@ impl Tree {
         self.levels.iter().rev().map(Vec::as_slice)
     }
 
+    /// The hash of data block `index`.
+    pub fn leaf(&self, index: usize) -> Option<&[u8; DIGEST_BYTES]> {
+        let at = index.checked_mul(DIGEST_BYTES)?;
+        match self.levels.first() {
+            Some(leaves) => leaves.get(at..)?.first_chunk(),
+            // The image is one block.
+            None => (index == 0).then_some(&self.root_hash),
+        }
+    }
+
     /// The whole hash image, as `veritysetup format --uuid` would write it.
     pub fn to_hash_image(&self, uuid: [u8; 16]) -> Vec<u8> {
         let mut image = self.geometry.to_superblock(uuid).to_vec();
@@ -390,12 +438,6 @@ impl Tree {
         }
         image
     }
-}
-
-fn pack(hashes: &[[u8; DIGEST_BYTES]], block_size: usize) -> Vec<u8> {
-    let mut level = hashes.concat();
-    level.resize(level.len().next_multiple_of(block_size), 0);
-    level
 }
 
 fn expect_value(

@@ -10,10 +10,12 @@ use std::io::{self, ErrorKind, Read};
 use sha2::{Digest as _, Sha256};
 use signpost::{BlockDevice, InactivePartition};
 use snafu::{ResultExt, Snafu, ensure};
+use update_metadata::block_map::HashImage;
 use update_metadata::{Digest, ImageKind, RawImage};
 
-use super::codec::Lz4Reader;
-use super::verity::TreeBuilder;
+use super::apply::ApplyError;
+use super::codec::{WholeReader, codec_of};
+use super::verity::{Tree, TreeBuilder};
 use crate::cancel::Cancelled;
 use crate::event::{Step, Wait};
 use crate::repository::TargetReader;
@@ -25,6 +27,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Why an image is not in its partition. The set stays unbootable; running the command again
 /// starts over.
 #[derive(Debug, Snafu)]
+#[snafu(visibility(pub(crate)))]
 #[allow(missing_docs)] // the message says what each field is
 pub enum WriteError {
     /// The stream broke, is not one LZ4 frame, or is not what was signed.
@@ -50,6 +53,9 @@ pub enum WriteError {
         offset: u64,
         source: io::Error,
     },
+    /// It could not be put together from its blocks.
+    #[snafu(transparent)]
+    Apply { source: ApplyError },
     /// The run was told to stop.
     #[snafu(display("writing the {kind} image, at offset {offset}"))]
     Cancelled {
@@ -108,7 +114,7 @@ pub fn write(
         bytes: total,
     });
     let limit = partition.len();
-    let mut reader = Lz4Reader::new(source);
+    let mut reader = WholeReader::new(codec_of(&target), source);
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut hasher = Sha256::new();
     let mut offset = 0;
@@ -162,6 +168,70 @@ pub fn write(
     })?;
     watch.step_end();
     Ok(written)
+}
+
+/// An error unless an image of `length` bytes fits into `partition`.
+///
+/// # Errors
+/// [`WriteError::TooLarge`].
+pub fn check_room(
+    kind: ImageKind,
+    length: u64,
+    partition: &InactivePartition,
+) -> Result<(), WriteError> {
+    let limit = partition.len();
+    ensure!(
+        length <= limit,
+        TooLargeSnafu {
+            kind,
+            partition: partition.name(),
+            limit
+        }
+    );
+    Ok(())
+}
+
+/// Writes the hash image that consists of `tree` and of what `image` has besides. Not synced.
+///
+/// # Errors
+/// [`WriteError::TooLarge`] and [`WriteError::Write`].
+pub fn hash_image(
+    tree: &Tree,
+    image: &HashImage,
+    partition: &InactivePartition,
+) -> Result<Written, WriteError> {
+    let kind = ImageKind::Hash;
+    check_room(kind, image.raw.length, partition)?;
+    let mut hasher = Sha256::new();
+    let mut offset = 0_u64;
+    let mut put = |bytes: &[u8]| {
+        // Never past the image's length, which fits.
+        let left = usize::try_from(image.raw.length - offset).unwrap_or(usize::MAX);
+        let bytes = &bytes[..bytes.len().min(left)];
+        hasher.update(bytes);
+        partition.write_at(offset, bytes).context(WriteSnafu {
+            kind,
+            partition: partition.name(),
+            offset,
+        })?;
+        offset = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        Ok::<_, WriteError>(offset < image.raw.length)
+    };
+    let block = usize::try_from(tree.geometry().hash_block_size).unwrap_or(usize::MAX);
+    let mut first = image.superblock.to_vec();
+    first.resize(block.max(first.len()), 0);
+    put(&first)?;
+    for level in tree.levels_from_top() {
+        put(level)?;
+    }
+    let zeros = vec![0; block];
+    while put(&zeros)? {}
+    Ok(Written {
+        kind,
+        length: image.raw.length,
+        sha256: Digest::from(<[u8; 32]>::from(hasher.finalize())),
+        fetched: 0,
+    })
 }
 
 fn compare(written: &Written, signed: &RawImage) -> Result<(), WriteError> {

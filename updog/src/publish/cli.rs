@@ -14,6 +14,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde::Serialize;
 
+use super::add_block_maps::{self, AddBlockMapsArgs};
 use super::add_update::{self, AddUpdateArgs};
 use super::disk::{self, DiskArgs};
 use super::event::Observer;
@@ -78,7 +79,12 @@ enum Verb {
     #[command(subcommand)]
     Root(RootVerb),
     /// Compute a root image's dm-verity root hash, and its hash image
-    #[command(after_help = "Example:\n  updata verity root.img --hash-out hash.img")]
+    #[command(after_help = "\
+Example:
+  updata verity root.img --hash-out hash.img --salt 7c0ffee1
+
+With one salt for all releases of a variant, the tree of the set that a host runs tells it which
+blocks of the next one it has already.")]
     Verity(VerityArgs),
     /// Publish a version: compress, sign, write
     #[command(after_help = "\
@@ -89,7 +95,11 @@ Example:
       --migration 1.0.0:1.1.0:migrations/add-widget --waves default-waves.toml
 
 Without a --migration to the new version, its settings have the form of the version just below.
-A release that stops halfway changes nothing; run it again.")]
+A release that stops halfway changes nothing; run it again.
+
+Beside the boot and the root image a block map is published: with it a host fetches only the parts
+that it does not have. A host finds these quickest if all releases of a variant have one verity salt:
+`updata verity --salt`, or --salt here. It is no secret.")]
     Release(Box<ReleaseArgs>),
     /// Add a signature to a prepared release or a root role
     #[command(after_help = "\
@@ -112,6 +122,16 @@ Example:
     /// Show roles, keys, signatures, expiries and versions, with warnings
     #[command(after_help = "Example:\n  updata inspect repo")]
     Inspect(InspectArgs),
+    /// Add block maps to versions that are published, so that hosts fetch only what they lack
+    #[command(after_help = "\
+Example:
+  updata add-block-maps --repo repo --root-role root.json --keys keys \\
+      --variant demo --arch x86_64
+
+The images stay as they are. What can have a map: one LZ4 frame of independent blocks, as `lz4` and
+`lz4 -9` write it, or zstd frames of at most 4 MiB each. From frames of 4 MiB a host fetches 4 MiB
+for each block that changed: a release, which makes its maps itself, has frames of 64 KiB.")]
+    AddBlockMaps(Box<AddBlockMapsArgs>),
     /// Look for what would go wrong on hosts
     #[command(after_help = "\
 Example:
@@ -277,6 +297,7 @@ impl Verb {
             }
             Self::Root(RootVerb::Publish(args)) => args.keys.from_stdin(),
             Self::Release(args) => args.keys.from_stdin(),
+            Self::AddBlockMaps(args) => args.keys.from_stdin(),
             Self::Sign(args) => args.from_stdin(),
             Self::Publish(args) => args.keys.from_stdin(),
             Self::Refresh(args) => args.keys.from_stdin(),
@@ -308,6 +329,7 @@ fn dispatch(verb: &Verb, now: DateTime<Utc>, observer: Observer<'_>) -> Result<T
         Verb::Inspect(args) => done(inspect::run(args, now), inspect::Error::is_refusal),
         Verb::Verity(args) => done(verity::run(args, observer), verity::Error::is_refusal),
         Verb::Release(args) => released(release::run(args, now, observer)),
+        Verb::AddBlockMaps(args) => mapped(add_block_maps::run(args, now, observer)),
         Verb::Lint(args) => linted(lint::run(args, now, observer)),
         Verb::Disk(args) => done(disk::run(args, observer), disk::Error::is_refusal),
         Verb::Init(args) => done(init::run(args), ManifestFileError::is_refusal),
@@ -396,6 +418,16 @@ fn refreshed(result: Result<refresh::RefreshOutcome, refresh::Error>) -> Result<
     Ok(Told { exit, talk, ..told })
 }
 
+/// Versions that cannot have block maps are told of, after all others have theirs.
+fn mapped(
+    result: Result<add_block_maps::AddBlockMapsOutcome, add_block_maps::Error>,
+) -> Result<Told, Failure> {
+    let ended = result.as_ref().ok().map(|done| (done.exit(), done.lines()));
+    let told = done(result, add_block_maps::Error::is_refusal)?;
+    let (exit, talk) = ended.unwrap_or((Exit::Done, Vec::new()));
+    Ok(Told { exit, talk, ..told })
+}
+
 /// An update is added under any architecture, as Bottlerocket's tool does; which hosts have is told.
 fn added(result: Result<add_update::AddUpdateOutcome, ManifestFileError>) -> Result<Told, Failure> {
     let warning = result
@@ -479,7 +511,7 @@ mod tests {
         command.build();
         let mut seen = Vec::new();
         leaves(&mut command, "updata", &mut seen);
-        assert_eq!(seen.len(), 20, "{seen:?}");
+        assert_eq!(seen.len(), 21, "{seen:?}");
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! | `keys new`, `keys public`                                           | [`keys`], [`keys_public`] |
 //! | `root new`, `root rotate`, `root publish`                           | [`root`], [`root_rotate`], [`root_publish`] |
 //! | `verity`                                                            | [`verity`]           |
-//! | `release`                                                           | [`release`]          |
+//! | `release`, `add-block-maps`                                         | [`release`], [`add_block_maps`] |
 //! | `sign`, `publish`                                                   | [`sign`], [`publish_staged`] |
 //! | `refresh`, `inspect`                                                | [`refresh`], [`inspect`] |
 //! | `lint`                                                              | [`lint`]             |
@@ -23,6 +23,7 @@
 //! exists is overwritten unless it is a manifest that is being edited, and a refusal by rule
 //! (`is_refusal`, exit code 4) is told apart from a failure.
 
+pub mod add_block_maps;
 pub mod add_update;
 pub mod cli;
 pub mod disk;
@@ -45,7 +46,9 @@ pub mod sign;
 pub mod validate;
 pub mod verity;
 
+pub mod block_map;
 pub mod boot_check;
+pub mod compression;
 pub mod durable;
 pub mod event;
 pub mod file_transport;
@@ -66,4 +69,5 @@ pub mod wave_file;
 pub mod word;
 
 mod bounded;
+mod hashed;
 mod instant;

@@ -22,7 +22,7 @@ pub struct VerityArgs {
     /// Write the hash image here; an older one is replaced
     #[arg(long, value_name = "FILE")]
     pub hash_out: Option<PathBuf>,
-    /// The salt, at most 256 bytes; without it 32 random ones
+    /// The salt, at most 256 bytes; without it 32 random ones. Give one to all releases of a variant
     #[arg(long, value_name = "HEX")]
     pub salt: Option<Salt>,
 }

@@ -15,6 +15,7 @@ mod known_transport;
 pub mod mirror;
 mod network;
 pub mod pace;
+pub mod ranges;
 mod refresh;
 mod roles;
 mod root_keys;
@@ -43,6 +44,7 @@ use self::error::{
 pub use self::error::{RepositoryError, ToughError, shown};
 pub use self::kept::{KeptTrust, kept_trust};
 use self::network::Network;
+pub use self::ranges::{Chunk, RangeReader, RangesError};
 pub use self::roles::TrustedRole;
 pub use self::target::{SignedTarget, TargetReader};
 use self::transport::{RepositoryTransport, TransportSettings};

@@ -135,7 +135,8 @@ impl Pace {
             self.backoff = FIRST_BACKOFF;
         }
         self.since_failure = 0;
-        let wait = self.backoff;
+        // What would be waited for after the outage's end is waited for in vain.
+        let wait = self.backoff.min(self.outage.saturating_sub(waited));
         self.backoff = self.backoff.saturating_mul(2).min(MAX_BACKOFF);
         Ok(wait)
     }

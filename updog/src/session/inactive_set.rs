@@ -4,13 +4,18 @@
 //! compile: nothing is written before the bits are cleared and synced, and only a set whose three
 //! images were read back from the disk can be marked valid.
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use semver::Version;
 use signpost::{Command, InactivePartition, PartitionKind, Slot, SlotStore};
 use snafu::ResultExt;
 use update_metadata::{Digest, ImageKind, RawImage, Update, Verity};
 
+use super::by_blocks::{Failure, Sources};
 use super::{FactsSnafu, ReadBackSnafu, SessionError, StoreSnafu, WriteSnafu, change_bits};
 use crate::env::Env;
+use crate::event::Step;
 use crate::image::read_back::{self, ReadBackError};
 use crate::image::verity::{Tree, TreeBuilder};
 use crate::image::write::{self, Written};
@@ -35,6 +40,17 @@ pub(super) struct ImageTargets {
     pub(super) root: SignedTarget,
     /// Of the hash image.
     pub(super) hash: SignedTarget,
+}
+
+impl ImageTargets {
+    /// Of one kind.
+    pub(super) fn get(&self, kind: ImageKind) -> &SignedTarget {
+        match kind {
+            ImageKind::Boot => &self.boot,
+            ImageKind::Root => &self.root,
+            ImageKind::Hash => &self.hash,
+        }
+    }
 }
 
 /// The inactive set with no boot bit set, on the disk too.
@@ -104,52 +120,33 @@ impl<'a> ClearedSet<'a> {
         self.slot
     }
 
-    /// Writes the images of `update`. The hash image comes first: it says how the root image is
-    /// to be hashed while it streams.
+    /// Writes the images of `update`: from their blocks where `sources` are given and that works, and
+    /// else whole.
     ///
     /// # Errors
     /// Every [`SessionError::Write`], and [`SessionError::ReadBack`] for a hash image that is not
     /// one. The set stays cleared.
     pub(super) fn write(
         self,
-        update: &Update,
-        targets: &ImageTargets,
-        repository: &UpdateRepository,
-        watch: &Watch,
+        whole: &Whole<'_>,
+        sources: Option<&Sources<'_>>,
     ) -> Result<WrittenSet<'a>, SessionError> {
-        let version = &update.version;
-        let slot = self.slot;
         let Partitions { boot, root, hash } = &self.partitions;
-        let put = |kind, target, partition, tree: Option<&mut TreeBuilder>| {
-            let signed = update.raw_images.as_ref().map(|images| images.get(kind));
-            write::write(
-                kind,
-                repository.open(target),
-                partition,
-                signed,
-                tree,
-                watch,
-            )
-            .with_context(|_| WriteSnafu {
-                version: version.clone(),
-                slot,
-            })
+        let slot = self.slot;
+        let by_blocks = sources.map(|sources| sources.put_root(root, hash));
+        let (written_root, written_hash, tree) =
+            match whole.unless(ImageKind::Root, slot, by_blocks)? {
+                Some(written) => written,
+                None => whole.put_root(slot, root, hash)?,
+            };
+        let by_blocks = sources.map(|sources| sources.put_boot(boot));
+        let boot_written = match whole.unless(ImageKind::Boot, slot, by_blocks)? {
+            Some(written) => written,
+            None => whole.put(slot, ImageKind::Boot, boot, None)?,
         };
-        let in_set = |_: &mut ReadBackError| ReadBackSnafu {
-            version: version.clone(),
-            slot,
-        };
-
-        let written_hash = put(ImageKind::Hash, &targets.hash, hash, None)?;
-        let mut tree = TreeBuilder::new(read_back::geometry(hash).with_context(in_set)?);
-        let written_root = put(ImageKind::Root, &targets.root, root, Some(&mut tree))?;
-        let tree = tree
-            .finish()
-            .map_err(|source| ReadBackError::Tree { source });
-        let tree = tree.with_context(in_set)?;
         Ok(WrittenSet {
-            version: version.clone(),
-            boot: put(ImageKind::Boot, &targets.boot, boot, None)?,
+            version: whole.update.version.clone(),
+            boot: boot_written,
             root: written_root,
             hash: written_hash,
             tree,
@@ -158,15 +155,95 @@ impl<'a> ClearedSet<'a> {
     }
 }
 
+/// Fetches images whole.
+#[derive(Debug)]
+pub(super) struct Whole<'a> {
+    /// Whose images.
+    pub(super) update: &'a Update,
+    /// Their targets.
+    pub(super) targets: &'a ImageTargets,
+    /// Where these come from.
+    pub(super) repository: &'a UpdateRepository,
+    /// Who looks on, and whether to stop.
+    pub(super) watch: Watch,
+}
+
+impl Whole<'_> {
+    /// What came of putting an image together from its blocks; nothing, with a word in the log, where
+    /// it has to be fetched whole.
+    fn unless<T>(
+        &self,
+        kind: ImageKind,
+        slot: Slot,
+        by_blocks: Option<Result<T, Failure>>,
+    ) -> Result<Option<T>, SessionError> {
+        match by_blocks {
+            None => Ok(None),
+            Some(Ok(written)) => Ok(Some(written)),
+            Some(Err(Failure::Doubt(reason))) => {
+                tracing::warn!("the {kind} image is fetched whole: {reason}");
+                Ok(None)
+            }
+            Some(Err(Failure::Fatal(source))) => Err(source).context(self.writing(slot)),
+        }
+    }
+
+    fn put(
+        &self,
+        slot: Slot,
+        kind: ImageKind,
+        partition: &InactivePartition,
+        tree: Option<&mut TreeBuilder>,
+    ) -> Result<Written, SessionError> {
+        let signed = self
+            .update
+            .raw_images
+            .as_ref()
+            .map(|images| images.get(kind));
+        let source = self.repository.open(self.targets.get(kind));
+        write::write(kind, source, partition, signed, tree, &self.watch).context(self.writing(slot))
+    }
+
+    /// The hash image comes first: it says how the root image is to be hashed while it streams.
+    fn put_root(
+        &self,
+        slot: Slot,
+        root: &InactivePartition,
+        hash: &InactivePartition,
+    ) -> Result<(Written, Written, Tree), SessionError> {
+        let version = &self.update.version;
+        let in_set = |_: &mut ReadBackError| ReadBackSnafu {
+            version: version.clone(),
+            slot,
+        };
+        let written_hash = self.put(slot, ImageKind::Hash, hash, None)?;
+        let mut tree = TreeBuilder::new(read_back::geometry(hash).with_context(in_set)?);
+        let written_root = self.put(slot, ImageKind::Root, root, Some(&mut tree))?;
+        let tree = tree
+            .finish()
+            .map_err(|source| ReadBackError::Tree { source });
+        Ok((written_root, written_hash, tree.with_context(in_set)?))
+    }
+
+    fn writing(&self, slot: Slot) -> WriteSnafu<Version, Slot> {
+        WriteSnafu {
+            version: self.update.version.clone(),
+            slot,
+        }
+    }
+}
+
 impl<'a> WrittenSet<'a> {
-    /// Reads everything back from the disk and compares: each image with what was written, the
-    /// hash image with the tree of the root image, the tree with the facts of the manifest.
+    /// Reads everything back from the disk, the root image on so many threads, and compares: hash and
+    /// boot image with what was written, the hash image with the tree of the root image, the root image
+    /// with that tree, the tree with the facts of the manifest.
     ///
     /// # Errors
     /// [`SessionError::ReadBack`]. The set stays cleared.
     pub(super) fn read_back(
         self,
         update: &Update,
+        threads: usize,
         watch: &Watch,
     ) -> Result<VerifiedSet<'a>, SessionError> {
         let Partitions { boot, root, hash } = &self.cleared.partitions;
@@ -176,11 +253,25 @@ impl<'a> WrittenSet<'a> {
                 blocks.update(bytes);
             }
         };
+        // One digest is the work of one thread, so that of the boot image is computed beside the others.
+        let beside = watch.unobserved();
+        let verify_boot = || read_back::verify(&self.boot, boot, take, &beside);
         let verify = || {
             read_back::verify(&self.hash, hash, |_| {}, watch)?;
             read_back::verify_tree(&self.tree, &self.hash, hash, update.verity.as_ref())?;
-            read_back::verify(&self.root, root, |_| {}, watch)?;
-            read_back::verify(&self.boot, boot, take, watch)
+            let boot = thread::scope(|scope| {
+                let boot = scope.spawn(verify_boot);
+                read_back::verify_blocks(&self.tree, root, threads, watch)?;
+                Ok(boot.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            })?;
+            watch.step(Step::ReadBack {
+                image: ImageKind::Boot,
+                bytes: self.boot.length,
+            });
+            boot?;
+            watch.progress(self.boot.length, self.boot.length);
+            watch.step_end();
+            Ok(())
         };
         verify().context(ReadBackSnafu {
             version: self.version,

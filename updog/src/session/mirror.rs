@@ -106,7 +106,8 @@ fn host(env: &Env, choice: &Choice, other: &OtherHost) -> Result<Host, HostError
     })
 }
 
-/// The targets of the hop, each once: what the session fetches, and the cache for the next boot.
+/// The targets of the hop, each once: what the session fetches, and the cache for the next boot. A
+/// block map that is not listed is left out: a host gets on without.
 fn names(offer: &Offer, update: &Update) -> Result<Vec<String>, SessionError> {
     let path = offer
         .manifest
@@ -114,8 +115,13 @@ fn names(offer: &Offer, update: &Update) -> Result<Vec<String>, SessionError> {
         .path(&offer.host.version, &update.version)
         .context(MigrationSnafu)?;
     let images = ImageKind::ALL.map(|kind| update.images.get(kind).to_owned());
+    let maps = update.block_maps.iter().flat_map(|maps| {
+        let names = ImageKind::ALL.into_iter().filter_map(|kind| maps.get(kind));
+        names.filter(|name| offer.repository.target(name).is_ok())
+    });
+    let maps = maps.map(str::to_owned);
     let mut names: Vec<String> = Vec::new();
-    for name in images.into_iter().chain(path.targets) {
+    for name in images.into_iter().chain(maps).chain(path.targets) {
         if !names.contains(&name) {
             names.push(name);
         }

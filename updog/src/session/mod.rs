@@ -15,6 +15,7 @@
 //! does the whole job.
 
 mod activate;
+mod by_blocks;
 mod choose;
 mod explain;
 pub mod history;
@@ -23,6 +24,7 @@ mod inactive_set;
 mod interrupted;
 mod look;
 pub mod machine;
+mod maps;
 mod mirror;
 mod plan;
 mod prepare;
@@ -254,7 +256,7 @@ impl SessionError {
             Self::Write { slot, .. } | Self::ReadBack { slot, .. } => {
                 return Some(format!(
                     "set {slot} cannot boot and the running set is untouched; run the command \
-                     again to start over"
+                     again: of a release with block maps, what is on the disk already is kept"
                 ));
             }
             Self::Migration { .. } | Self::Inconsistent { .. } => {

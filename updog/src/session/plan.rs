@@ -8,14 +8,19 @@ use signpost::{BlockDevice as _, Slot, SlotStore};
 use snafu::ResultExt;
 use update_metadata::{Decision, Host, ImageKind, Update};
 
+use super::by_blocks::Sources;
 use super::choose::{Choice, Offer, choose_with};
-use super::inactive_set::{ImageTargets, partition_kind};
+use super::inactive_set::partition_kind;
 use super::machine::{self, Effect, State};
+use super::maps;
 use super::prepare::{check_sizes, holds, look_up, migration_targets};
 use super::rehearse::rehearse_apart;
 use super::update_session::{facts, remembered};
 use super::verify::known_facts;
-use super::{CacheSnafu, NotYetGoodSnafu, RefusedSnafu, SessionError, StoreSnafu};
+use super::{
+    CacheSnafu, InterruptedSnafu, NotYetGoodSnafu, RefusedSnafu, SessionError, StoreSnafu,
+};
+use crate::cancel;
 use crate::env::Env;
 use crate::exit::chain;
 use crate::lock::{self, LockError};
@@ -85,6 +90,25 @@ pub struct PlannedImage {
     pub partition_bytes: u64,
     /// Whether it fits, where that can be told.
     pub fits: Option<bool>,
+    /// Where its bytes come from; `None` where it is fetched whole.
+    pub blocks: Option<PlannedBlocks>,
+}
+
+/// Where the bytes of an image come from that is put together from its blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PlannedBlocks {
+    /// Bytes of it that are fetched, compressed.
+    pub bytes_to_fetch: u64,
+    /// In so many requests.
+    pub requests: usize,
+    /// Bytes of it that are decoded from those.
+    pub decoded: u64,
+    /// Bytes of it that the running set has.
+    pub copied: u64,
+    /// Bytes of it that are in their place.
+    pub kept: u64,
+    /// Bytes of it that are zeros, or hashes that are computed.
+    pub made: u64,
 }
 
 /// Something that stands in the way.
@@ -169,6 +193,8 @@ pub fn plan_update(env: &Env, choice: &Choice) -> Result<UpdatePlan, SessionErro
                 plan.obstacles
                     .extend(sizes.err().as_ref().map(Obstacle::of));
             }
+            // Whoever is told to stop gets no half of a plan.
+            Err(error) if cancel::find(&error).is_some() => return Err(error),
             Err(error) => plan.obstacles.push(Obstacle::of(&error)),
         }
     }
@@ -213,24 +239,45 @@ fn planned(
     let names = migration_targets(offer, update)?;
     let needs =
         cached::needs(&offer.repository, &names, env.cache_folders()).context(CacheSnafu)?;
-    let images = ImageKind::ALL
+    let mut images = ImageKind::ALL
         .into_iter()
-        .map(|kind| planned_image(store, update, kind, target_of(&targets, kind)))
+        .map(|kind| planned_image(store, update, kind, targets.get(kind)))
         .collect::<Result<Vec<_>, _>>()?;
+    let maps = if is_written {
+        None
+    } else {
+        let effect = Effect::Clear;
+        let maps = maps::load(&offer.repository, update, &targets);
+        maps.context(InterruptedSnafu { effect })?
+    };
+    let mut of_maps = 0;
+    if let Some(maps) = maps {
+        of_maps = maps.fetched;
+        let place = (env, store);
+        let sources = Sources::new(&maps, update, &targets, &offer.repository, place);
+        for image in &mut images {
+            image.blocks = Some(planned_blocks(&sources, store, image.kind)?);
+        }
+    }
     let missing = needs.targets.iter().filter(|target| !target.is_cached);
-    let of_images = images.iter().map(|image| image.compressed_bytes);
+    let of_images = images.iter().map(|image| {
+        let blocks = image.blocks.map(|blocks| blocks.bytes_to_fetch);
+        blocks.unwrap_or(image.compressed_bytes)
+    });
     Ok(PlannedUpdate {
         version: update.version.clone(),
         bytes_to_fetch: missing
             .map(|target| target.bytes)
             .chain(of_images.filter(|_| !is_written))
+            .chain([of_maps])
             .fold(0, u64::saturating_add),
         bytes_to_write: if is_written {
             Some(0)
         } else {
             images
                 .iter()
-                .try_fold(0_u64, |sum, image| Some(sum.saturating_add(image.bytes?)))
+                .map(PlannedImage::bytes_to_write)
+                .try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)))
         },
         images,
         is_written,
@@ -238,6 +285,14 @@ fn planned(
         rehearsal: None,
         rooms: needs.rooms,
     })
+}
+
+impl PlannedImage {
+    /// What of it is not in its place; nothing where its length is not known.
+    fn bytes_to_write(&self) -> Option<u64> {
+        let kept = self.blocks.map_or(0, |blocks| blocks.kept);
+        Some(self.bytes?.saturating_sub(kept))
+    }
 }
 
 fn planned_image(
@@ -262,15 +317,42 @@ fn planned_image(
         partition: partition.name(),
         partition_bytes,
         fits: bytes.map(|bytes| bytes <= partition_bytes),
+        blocks: None,
     })
 }
 
-fn target_of(targets: &ImageTargets, kind: ImageKind) -> &SignedTarget {
-    match kind {
-        ImageKind::Boot => &targets.boot,
-        ImageKind::Root => &targets.root,
-        ImageKind::Hash => &targets.hash,
-    }
+fn planned_blocks(
+    sources: &Sources<'_>,
+    store: &SlotStore,
+    kind: ImageKind,
+) -> Result<PlannedBlocks, SessionError> {
+    let partition = store
+        .open_partition(store.inactive(), partition_kind(kind))
+        .context(StoreSnafu)?;
+    let effect = Effect::Write;
+    let plan = sources
+        .plan(kind, &partition)
+        .context(InterruptedSnafu { effect })?;
+    // The hash image is made from the root image's blocks.
+    let Some(plan) = plan else {
+        return Ok(PlannedBlocks {
+            bytes_to_fetch: 0,
+            requests: 0,
+            decoded: 0,
+            copied: 0,
+            kept: 0,
+            made: sources.maps.hash_image.raw.length,
+        });
+    };
+    let sums = plan.sums();
+    Ok(PlannedBlocks {
+        bytes_to_fetch: plan.fetched(),
+        requests: plan.ranges().len(),
+        decoded: sums.decoded,
+        copied: sums.copied,
+        kept: sums.kept,
+        made: sums.zero,
+    })
 }
 
 /// File systems that cannot take what is to be cached.

@@ -5,16 +5,18 @@ use snafu::{ResultExt, ensure};
 use update_metadata::{Decision, Digest, ImageKind, MANIFEST_TARGET, Update, UpdateDirection};
 
 use super::activate;
+use super::by_blocks::Sources;
 use super::choose::{Choice, Offer, choose_with, release};
 use super::history::AttemptKind;
-use super::inactive_set::{ClearedSet, ImageTargets, partition_kind};
+use super::inactive_set::{ClearedSet, ImageTargets, Whole, partition_kind};
 use super::machine::{self, Effect};
+use super::maps::{self, Maps};
 use super::rehearse::rehearse;
 use super::update_session::{Steps, UpdateSession, readable_facts};
 use super::verify::verify_set;
 use super::{
-    CacheSnafu, DoesNotFitSnafu, FactsSnafu, InconsistentSnafu, MigrationSnafu, RepositorySnafu,
-    SessionError, StoreSnafu, change_bits,
+    CacheSnafu, DoesNotFitSnafu, FactsSnafu, InconsistentSnafu, InterruptedSnafu, MigrationSnafu,
+    RepositorySnafu, SessionError, StoreSnafu, change_bits,
 };
 use crate::env::Env;
 use crate::event::Note;
@@ -96,9 +98,19 @@ fn carry_out(
     let migrations = stage_migrations(env, &offer, &update)?;
     steps.begin(Effect::Rehearse)?;
     rehearse(env, &offer, &update, &migrations)?;
+    let effect = Effect::Clear;
+    let maps = maps::load(&offer.repository, &update, &targets);
+    let maps = maps.context(InterruptedSnafu { effect })?;
     env.facts().make_ready().context(FactsSnafu)?;
     session.store.check_inactive_unused().context(StoreSnafu)?;
-    write(session, &mut steps, &offer, &update, &targets, &migrations)?;
+    let job = Job {
+        offer: &offer,
+        update: &update,
+        targets: &targets,
+        migrations: &migrations,
+        maps: maps.as_ref(),
+    };
+    write(session, &mut steps, &job)?;
     steps.begin(Effect::PruneMigrations)?;
     migrations.prune();
     finish(session, &mut steps)?;
@@ -167,15 +179,22 @@ pub(super) fn holds(env: &Env, store: &SlotStore, update: &Update) -> bool {
             .all(|kind| facts.images.get(*kind) == images.get(*kind))
 }
 
+/// What is written, and from what.
+struct Job<'a> {
+    offer: &'a Offer,
+    update: &'a Update,
+    targets: &'a ImageTargets,
+    migrations: &'a StagedCache,
+    maps: Option<&'a Maps>,
+}
+
 /// The part that gives up what the set held; remembered from before that on, whatever comes of it.
 fn write(
     session: &mut UpdateSession<'_>,
     steps: &mut Steps,
-    offer: &Offer,
-    update: &Update,
-    targets: &ImageTargets,
-    migrations: &StagedCache,
+    job: &Job<'_>,
 ) -> Result<(), SessionError> {
+    let Job { offer, update, .. } = job;
     let now = session.env.now;
     let (kind, slot) = (AttemptKind::Update, session.store.inactive());
     let release = release(&offer.repository, update);
@@ -183,7 +202,7 @@ fn write(
     let history = &mut session.record.history;
     history.begin(kind, from, Some(release), slot, now);
     session.remember()?;
-    match write_set(session, steps, offer, update, targets, migrations) {
+    match write_set(session, steps, job) {
         Ok((root_hash, bytes)) => {
             session.record.history.written(root_hash, bytes);
             session.try_to_remember();
@@ -202,25 +221,34 @@ fn write(
 fn write_set(
     session: &mut UpdateSession<'_>,
     steps: &mut Steps,
-    offer: &Offer,
-    update: &Update,
-    targets: &ImageTargets,
-    migrations: &StagedCache,
+    job: &Job<'_>,
 ) -> Result<(Digest, u64), SessionError> {
     let env = session.env;
+    let (update, repository) = (job.update, &job.offer.repository);
+    let sources = job.maps.map(|maps| {
+        let place = (env, &session.store);
+        Sources::new(maps, update, job.targets, repository, place)
+    });
+    let whole = Whole {
+        update,
+        targets: job.targets,
+        repository,
+        watch: env.watch(),
+    };
     steps.begin(Effect::Clear)?;
     let cleared = ClearedSet::clear(&mut session.store)?;
     env.facts().forget(cleared.slot()).context(FactsSnafu)?;
     steps.begin(Effect::SwapMigrations)?;
-    migrations.swap().context(CacheSnafu)?;
+    job.migrations.swap().context(CacheSnafu)?;
     steps.begin(Effect::Write)?;
-    let written = cleared.write(update, targets, &offer.repository, &env.watch())?;
+    let written = cleared.write(&whole, sources.as_ref())?;
     steps.begin(Effect::ReadBack)?;
-    let verified = written.read_back(update, &env.watch())?;
-    let summary = verified.summary();
+    let verified = written.read_back(update, env.config.threads, &env.watch())?;
+    let (root_hash, bytes) = verified.summary();
+    let of_maps = job.maps.map_or(0, |maps| maps.fetched);
     steps.begin(Effect::MarkValid)?;
     verified.mark_valid(update, env)?;
-    Ok(summary)
+    Ok((root_hash, bytes.saturating_add(of_maps)))
 }
 
 /// The set may hold anything now, and only the session lock kept other programs from arming it

@@ -35,7 +35,7 @@ fn everything_that_is_published_is_shown() {
     let folder = &out["folders"][0];
     assert_eq!(folder["metadata"], "repo/demo/x86_64");
     assert_eq!(folder["warnings"], json!([]));
-    assert_eq!(folder["targets"], 7);
+    assert_eq!(folder["targets"], 11);
     let files = lab.names("repo/targets");
     let bytes = |name: &String| lab.read(&format!("repo/targets/{name}")).len();
     let newest: usize = files.iter().map(bytes).sum();

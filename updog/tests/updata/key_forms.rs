@@ -16,7 +16,7 @@ fn every_kind_of_key_signs_a_whole_release() {
     ] {
         let lab = Lab::publisher_with(&[&["--type", kind], more].concat(), &[]);
         lab.ok(&release_line("1.0.0"));
-        assert_eq!(lab.load(Safe).targets().len(), 4, "{kind} {more:?}");
+        assert_eq!(lab.load(Safe).targets().len(), 6, "{kind} {more:?}");
         let inspected = lab.json(&["inspect", "repo"]);
         for role in inspected["folders"][0]["roles"].as_array().unwrap() {
             assert_eq!(role["keys"][0]["key_type"], kind);

@@ -13,6 +13,7 @@ use tough::{
     ExpirationEnforcement, FilesystemTransport, IntoVec as _, Repository, RepositoryLoader,
 };
 use update_metadata::Manifest;
+use updog::publish::compression::Compression;
 use updog::publish::keyring::KeyArgs;
 use updog::publish::keys::{self, KeysNewArgs};
 use updog::publish::lint::rule::Rule;
@@ -228,6 +229,7 @@ impl Lab {
             boot_image: self.path("boot.img"),
             hash_image: Some(self.path("hash.img")),
             salt: None,
+            compression: Compression::Lz4,
             migration: vec![],
             waves: None,
             wave_start: None,

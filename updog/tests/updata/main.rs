@@ -5,6 +5,7 @@
 
 mod lab;
 
+mod block_maps;
 mod delegations;
 mod disk;
 mod forge;

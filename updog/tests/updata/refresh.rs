@@ -79,7 +79,7 @@ fn all_folders_get_new_expiries_without_the_targets_key() {
             client.repository.targets().signed.version.get(),
             folder["targets_version"]
         );
-        assert_eq!(client.targets().len(), 4);
+        assert_eq!(client.targets().len(), 6);
     }
     // Nothing that was there changed but the timestamps.
     let after = lab.snapshot();
@@ -153,7 +153,7 @@ fn a_targets_role_that_runs_out_is_warned_of_and_then_refused() {
     assert_eq!(expires.timestamp.to_rfc3339(), "2031-03-22T01:00:00+00:00");
     let client = lab.load(Unsafe);
     assert_eq!(client.version(), signed.folders[0].version);
-    assert_eq!(client.targets().len(), 4);
+    assert_eq!(client.targets().len(), 6);
 }
 
 #[test]

@@ -41,10 +41,11 @@ fn a_first_release_loads_with_every_target_and_without_the_root_key() {
         "demo-x86_64-1.0.0-root.ext4.lz4",
         "demo-x86_64-1.0.0-root.verity.lz4",
     ];
-    assert_eq!(
-        published.targets(),
-        [&names[..], &["manifest.json"]].concat()
-    );
+    let maps = names[..2].iter().map(|name| format!("{name}.map.lz4"));
+    let mut listed: Vec<_> = names.iter().map(ToString::to_string).chain(maps).collect();
+    listed.sort();
+    listed.push("manifest.json".to_owned());
+    assert_eq!(published.targets(), listed);
     for (name, image) in names.iter().zip(["boot.img", "root.img", "hash.img"]) {
         assert!(published.decode(name) == lab.read(image), "{name}");
     }
@@ -120,10 +121,10 @@ fn the_layout_is_one_metadata_folder_a_variant_and_shared_targets_named_by_diges
         lab.names("repo"),
         [".updata.lock", "demo", "other", "targets"]
     );
-    assert_eq!(lab.names("repo/targets").len(), 8);
+    assert_eq!(lab.names("repo/targets").len(), 12);
     let other = Published::load(&lab.path("."), "other", Safe);
-    assert_eq!(other.targets().len(), 4, "its own targets only");
-    assert_eq!(lab.load(Safe).targets().len(), 4);
+    assert_eq!(other.targets().len(), 6, "its own targets only");
+    assert_eq!(lab.load(Safe).targets().len(), 6);
 }
 
 #[test]
@@ -177,7 +178,7 @@ fn a_second_release_carries_the_first_one_on() {
 
     let second = lab.load(Safe);
     assert!(second.version() > first.version());
-    assert_eq!(second.targets().len(), 7);
+    assert_eq!(second.targets().len(), 11);
     for name in first
         .targets()
         .iter()
@@ -349,18 +350,20 @@ fn people_read_names_lengths_and_digests() {
         "demo-x86_64-1.0.0-boot.ext4.lz4",
         "demo-x86_64-1.0.0-root.ext4.lz4",
         "demo-x86_64-1.0.0-root.verity.lz4",
+        "demo-x86_64-1.0.0-boot.ext4.lz4.map.lz4",
+        "demo-x86_64-1.0.0-root.ext4.lz4.map.lz4",
         "manifest.json",
     ]) {
         let target = published.target(name);
         let digest = hex::encode(&target.hashes.sha256);
         assert_eq!(*line, format!("{digest}  {:>12}  {name}", target.length));
     }
-    assert!(lines[4].starts_with(
+    assert!(lines[6].starts_with(
         "published demo x86_64 1.0.0 to all hosts at once, max_version 1.0.0, root hash "
     ));
-    assert!(lines[5].starts_with(&format!(
+    assert!(lines[7].starts_with(&format!(
         "metadata version {} in repo/demo/x86_64, valid until ",
         published.version()
     )));
-    assert_eq!(lines.len(), 6);
+    assert_eq!(lines.len(), 8);
 }

@@ -36,7 +36,7 @@ fn assert_old(lab: &Lab) {
         published.version(),
         u64::try_from(start().timestamp()).unwrap()
     );
-    assert_eq!(published.targets().len(), 4);
+    assert_eq!(published.targets().len(), 6);
     for name in published.targets() {
         published.fetch(&name);
     }
@@ -92,7 +92,7 @@ fn a_stop_between_snapshot_and_timestamp_leaves_the_old_ones_valid() {
     let again = lab.release_at("1.1.0", later()).unwrap();
     assert_new(&lab);
     let existed: Vec<_> = again.targets.iter().map(|target| target.existed).collect();
-    assert_eq!(existed, [true; 4], "targets that are there are kept");
+    assert_eq!(existed, [true; 6], "targets that are there are kept");
 }
 
 #[test]
@@ -197,8 +197,8 @@ fn a_publisher_that_is_killed_leaves_a_valid_repository_and_the_same_command_fin
     let lab = Lab::publisher(updog::clock::now());
     lab.ok(&release_line("1.0.0"));
     let mut killed = 0;
-    // A release makes about fifteen names: each file has a temporary one first.
-    for moment in 1..=15 {
+    // A release makes about nineteen names: each file has a temporary one first.
+    for moment in 1..=19 {
         lab.images(moment);
         let version = format!("1.{moment}.0");
         let versions = |lab: &Lab| lab.load(Safe).manifest().updates.len();

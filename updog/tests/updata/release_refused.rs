@@ -58,7 +58,7 @@ fn a_boot_image_of_another_root_image_is_refused_unless_asked_for() {
     );
     run.says(
         4,
-        "; run `updata verity --hash-out`, put the root hash into the boot image",
+        "; run `updata verity --hash-out`, with --salt as for the releases before, put the root hash into the boot image",
     );
     assert!(snapshot(&lab) == before);
     lab.ok(&with("1.1.0", &["--no-verity-check"]));

@@ -55,7 +55,7 @@ pub(crate) fn assert_followed(lab: &Lab) {
             for name in client.targets() {
                 client.fetch(&name);
             }
-            assert_eq!(client.targets().len(), 4);
+            assert_eq!(client.targets().len(), 6);
         }
     }
 }

@@ -53,7 +53,7 @@ fn two_people_sign_what_neither_can_publish_alone() {
     );
     assert_eq!(
         lab.names("repo/targets").len(),
-        4,
+        6,
         "the targets are in their place"
     );
     assert!(!lab.path("repo/demo").exists(), "and nothing leads to them");
@@ -66,7 +66,7 @@ fn two_people_sign_what_neither_can_publish_alone() {
     assert_eq!(shown["version"], prepared["metadata_version"]);
     assert_eq!(
         (&shown["targets"], &shown["missing"]),
-        (&4.into(), &2.into())
+        (&6.into(), &2.into())
     );
     let bytes: u64 = prepared["targets"]
         .as_array()
@@ -119,7 +119,7 @@ fn two_people_sign_what_neither_can_publish_alone() {
     let published = lab.json(&PUBLISH);
     assert_eq!(
         (&published["existed"], &published["targets"]),
-        (&false.into(), &4.into())
+        (&false.into(), &6.into())
     );
     let client = lab.load(Safe);
     for name in client.targets() {

@@ -92,7 +92,7 @@ fn a_timestamp_that_cannot_be_seen_is_not_taken_for_absent() {
             "updata: repo/demo/x86_64 was not refreshed: reading repo/demo/x86_64/timestamp.json: ",
         );
     }
-    assert_eq!(lab.names("repo/targets").len(), 12);
+    assert_eq!(lab.names("repo/targets").len(), 18);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn inspect_of_a_torn_timestamp_says_so_and_shows_what_can_still_be_read() {
         for part in [
             "\ntargets    version ",
             "\nsnapshot   version ",
-            "\n7 targets of ",
+            "\n11 targets of ",
             " bytes, and no client gets to them\n",
             "\ndemo x86_64: 1.0.0, 1.1.0, offered up to 1.1.0\n",
             "\nwarning: repo/demo/x86_64/timestamp.json is damaged or gone: no client reads anything \
@@ -219,7 +219,7 @@ fn inspect_of_a_torn_timestamp_says_so_and_shows_what_can_still_be_read() {
         let out = lab.json(&["inspect", "repo"]);
         assert_eq!(out["folders"][0]["reachable"], true);
         assert_eq!(out["folders"][1]["reachable"], false);
-        assert_eq!(out["folders"][1]["targets"], 7);
+        assert_eq!(out["folders"][1]["targets"], 11);
     }
     for name in lab.names(FOLDER) {
         if name.ends_with("targets.json") {

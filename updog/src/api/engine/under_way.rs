@@ -8,7 +8,7 @@ use crate::api::announced::{Announced, Begun};
 use crate::api::progress::Progress;
 use crate::api::updates::{Command, RunningCommand};
 use crate::cancel::Cancel;
-use crate::event::{Event, Observer};
+use crate::event::{Event, Note, Observer};
 use crate::render::{self, Throttle};
 
 /// The command of this process.
@@ -51,6 +51,9 @@ impl Observer for Onlooker {
             self.engine.meters.bytes(step, bytes);
         }
         drop(progress);
+        if let Event::Note(Note::Assembled { fetched, .. }) = event {
+            self.engine.meters.fetched(*fetched);
+        }
         let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
         if throttle.lets_pass(event, self.begun.elapsed()) {
             let line = render::line(event);

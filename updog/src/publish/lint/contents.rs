@@ -8,25 +8,34 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use snafu::{ResultExt, Snafu};
-use update_metadata::{Digest, MANIFEST_TARGET, RawImage, Update, Verity};
+use update_metadata::block_map::Codec;
+use update_metadata::{Digest, ImageKind, MANIFEST_TARGET, RawImage, Update, Verity};
 
 use super::comparison::Comparison;
 use super::facts::{Content, FolderFacts, Found, TargetFacts};
+use super::maps::Mapped;
 use crate::digest;
-use crate::image::codec::Lz4Reader;
+use crate::image::codec::{WholeReader, codec_of};
 use crate::image::verity::{Geometry, SUPERBLOCK_BYTES, TreeBuilder};
+use crate::publish::block_map::MapError;
 use crate::publish::boot_check::Finder;
 use crate::publish::event::{Observer, Watched};
 use crate::publish::hash_image::MAX_HASH_IMAGE_BYTES;
+use crate::publish::hashed::Hashed;
 
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// A target's file cannot be read.
 #[derive(Debug, Snafu)]
-#[snafu(display("reading the target {}", path.display()))]
-pub struct ContentError {
-    path: PathBuf,
-    source: io::Error,
+#[snafu(visibility(pub(super)))]
+#[allow(missing_docs)] // the message says what each field is
+pub enum ContentError {
+    /// The file.
+    #[snafu(display("reading the target {}", path.display()))]
+    Read { path: PathBuf, source: io::Error },
+    /// The image of a block map.
+    #[snafu(transparent)]
+    Map { source: MapError },
 }
 
 /// How much is read.
@@ -46,6 +55,8 @@ pub(super) struct Contents {
     boot: BTreeMap<(PathBuf, Digest), bool>,
     /// The tree of a root and a hash image, where both could be read.
     trees: BTreeMap<(PathBuf, PathBuf), Option<Result<Verity, String>>>,
+    /// What is wrong with a block map of an image and a hash image.
+    maps: BTreeMap<[PathBuf; 3], Option<String>>,
     /// Bytes read of files.
     pub(super) bytes: u64,
 }
@@ -66,6 +77,12 @@ impl Contents {
         }
         if depth == Depth::All {
             self.rest(folder, observer)?;
+            for (update, facts) in folder.manifest.updates.iter().zip(&mut folder.updates) {
+                // A root image without its tree has no leaves to compare.
+                if !matches!(facts.tree, Some(Err(_))) {
+                    facts.map_problems = self.maps(update, &folder.targets, observer)?;
+                }
+            }
         }
         for target in folder.targets.values_mut() {
             if let Found::File(path, _) = &target.found {
@@ -156,38 +173,77 @@ impl Contents {
         }))
     }
 
+    /// What is wrong with the block maps; nothing where one of the files is damaged, which other rules
+    /// tell.
+    fn maps(
+        &mut self,
+        update: &Update,
+        targets: &BTreeMap<String, TargetFacts>,
+        observer: Observer<'_>,
+    ) -> Result<BTreeMap<ImageKind, String>, ContentError> {
+        let mut problems = BTreeMap::new();
+        let images = &update.images;
+        for kind in ImageKind::ALL {
+            let name = update.block_maps.as_ref().and_then(|maps| maps.get(kind));
+            let files = name.and_then(|name| {
+                let whole = |name| self.whole(targets, name);
+                Some(Mapped {
+                    kind,
+                    map: whole(name)?,
+                    image: whole(images.get(kind))?,
+                    hash: whole(&images.hash)?,
+                })
+            });
+            let Some(files) = files else { continue };
+            let key = [files.map, files.image, files.hash].map(|file| file.path.to_owned());
+            let problem = match self.maps.get(&key) {
+                Some(known) => known.clone(),
+                None => files.problem(observer)?,
+            };
+            self.maps.insert(key, problem.clone());
+            problems.extend(problem.map(|problem| (kind, problem)));
+        }
+        Ok(problems)
+    }
+
+    /// The file of a target that was read, and is what was signed.
+    fn whole<'a>(
+        &self,
+        targets: &'a BTreeMap<String, TargetFacts>,
+        name: &str,
+    ) -> Option<TargetFile<'a>> {
+        let file = sound(targets, name)?;
+        let content = self.read.get(file.path)?;
+        let is_whole = targets.get(name)?.sha256 == Some(content.sha256)
+            && content.decoded.as_ref().is_some_and(Result::is_ok);
+        is_whole.then_some(file)
+    }
+
     /// Every file that was not read yet.
     fn rest(&mut self, folder: &FolderFacts, observer: Observer<'_>) -> Result<(), ContentError> {
         let manifest = &folder.manifest;
         let images = manifest.updates.iter().flat_map(|update| {
             let images = &update.images;
-            [&images.boot, &images.root, &images.hash].map(String::as_str)
+            let maps = update.block_maps.as_ref();
+            ImageKind::ALL
+                .into_iter()
+                .flat_map(move |kind| {
+                    [Some(images.get(kind)), maps.and_then(|maps| maps.get(kind))]
+                })
+                .flatten()
         });
         let compressed: BTreeSet<&str> = images.chain(manifest.migrations.all_targets()).collect();
         for (name, target) in &folder.targets {
-            let Found::File(path, length) = &target.found else {
+            let Some(file) = file_of(name, target) else {
                 continue;
             };
-            if self.read.contains_key(path) || target.length != Some(*length) {
+            if self.read.contains_key(file.path) {
                 continue;
             }
             if compressed.contains(name.as_str()) && name != MANIFEST_TARGET {
-                self.decode(
-                    TargetFile {
-                        path,
-                        length: *length,
-                    },
-                    observer,
-                    |_| {},
-                )?;
+                self.decode(file, observer, |_| {})?;
             } else {
-                self.hash(
-                    TargetFile {
-                        path,
-                        length: *length,
-                    },
-                    observer,
-                )?;
+                self.hash(file, observer)?;
             }
         }
         Ok(())
@@ -197,7 +253,7 @@ impl Contents {
     fn hash(&mut self, file: TargetFile<'_>, observer: Observer<'_>) -> Result<(), ContentError> {
         let path = file.path;
         let mut reader = file.open(observer)?;
-        let (length, sha256) = digest::of_reader(&mut reader).context(ContentSnafu { path })?;
+        let (length, sha256) = digest::of_reader(&mut reader).context(ReadSnafu { path })?;
         reader.finish();
         self.keep(
             path,
@@ -220,7 +276,7 @@ impl Contents {
     ) -> Result<bool, ContentError> {
         let path = file.path;
         let mut input = Hashed::new(file.open(observer)?);
-        let mut reader = Lz4Reader::new(&mut input);
+        let mut reader = WholeReader::new(file.codec, &mut input);
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut raw = Sha256::new();
         let mut length = 0_u64;
@@ -237,23 +293,23 @@ impl Contents {
                 Err(error) => break Err(error),
             }
         };
-        if let Some(source) = input.failed.take() {
-            return Err(source).context(ContentSnafu { path });
-        }
+        drop(reader);
+        input.take_failure().context(ReadSnafu { path })?;
         // A decoder that gave up has not seen the end, and the digest is that of all bytes.
-        io::copy(&mut input, &mut io::sink()).context(ContentSnafu { path })?;
+        io::copy(&mut input, &mut io::sink()).context(ReadSnafu { path })?;
         let whole = decoded.is_ok();
         let sha256 = Digest::from(<[u8; 32]>::from(raw.finalize()));
+        let (input, file) = input.finish();
+        input.finish();
         let content = Content {
-            sha256: Digest::from(<[u8; 32]>::from(input.hasher.finalize())),
+            sha256: file.sha256,
             decoded: Some(
                 decoded
                     .map(|()| RawImage { length, sha256 })
                     .map_err(|error| error.to_string()),
             ),
         };
-        input.inner.finish();
-        self.keep(path, input.length, content);
+        self.keep(path, file.length, content);
         Ok(whole)
     }
 
@@ -265,16 +321,18 @@ impl Contents {
 
 /// A file to be read, which was so long when it was looked at.
 #[derive(Debug, Clone, Copy)]
-struct TargetFile<'a> {
-    path: &'a Path,
-    length: u64,
+pub(super) struct TargetFile<'a> {
+    pub(super) path: &'a Path,
+    pub(super) length: u64,
+    /// How it is compressed, if it is.
+    pub(super) codec: Codec,
 }
 
 impl TargetFile<'_> {
     /// Never more than was there.
     fn open(self, observer: Observer<'_>) -> Result<Watched<'_, io::Take<File>>, ContentError> {
         let path = self.path;
-        let file = File::open(path).context(ContentSnafu { path })?;
+        let file = File::open(path).context(ReadSnafu { path })?;
         let step = format!("checking {}", path.display());
         Ok(Watched::start(
             step,
@@ -287,11 +345,15 @@ impl TargetFile<'_> {
 
 /// The file of a target, where it is there with the signed length.
 fn sound<'a>(targets: &'a BTreeMap<String, TargetFacts>, name: &str) -> Option<TargetFile<'a>> {
-    let target = targets.get(name)?;
+    file_of(name, targets.get(name)?)
+}
+
+fn file_of<'a>(name: &str, target: &'a TargetFacts) -> Option<TargetFile<'a>> {
     match &target.found {
         Found::File(path, length) if target.length == Some(*length) => Some(TargetFile {
             path,
             length: *length,
+            codec: codec_of(name),
         }),
         _ => None,
     }
@@ -300,46 +362,8 @@ fn sound<'a>(targets: &'a BTreeMap<String, TargetFacts>, name: &str) -> Option<T
 /// The first bytes of a hash image; nothing where it does not decode that far.
 fn superblock(hash: TargetFile<'_>) -> Result<Option<[u8; SUPERBLOCK_BYTES]>, ContentError> {
     let path = hash.path;
-    let file = File::open(path).context(ContentSnafu { path })?;
+    let file = File::open(path).context(ReadSnafu { path })?;
     let mut bytes = [0; SUPERBLOCK_BYTES];
-    let read = Lz4Reader::new(file.take(hash.length)).read_exact(&mut bytes);
+    let read = WholeReader::new(hash.codec, file.take(hash.length)).read_exact(&mut bytes);
     Ok(read.is_ok().then_some(bytes))
-}
-
-/// Hashes what passes, and remembers a failure that a decoder would take for bad data.
-struct Hashed<R> {
-    inner: R,
-    hasher: Sha256,
-    length: u64,
-    failed: Option<io::Error>,
-}
-
-impl<R: Read> Hashed<R> {
-    fn new(inner: R) -> Self {
-        Self {
-            inner,
-            hasher: Sha256::new(),
-            length: 0,
-            failed: None,
-        }
-    }
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self.inner.read(buf) {
-            Ok(read) => {
-                self.hasher.update(&buf[..read]);
-                let more = u64::try_from(read).unwrap_or(u64::MAX);
-                self.length = self.length.saturating_add(more);
-                Ok(read)
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => Err(error),
-            Err(error) => {
-                let kind = error.kind();
-                self.failed = Some(error);
-                Err(kind.into())
-            }
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use semver::Version;
-use update_metadata::{Digest, Manifest, RawImage, Verity};
+use update_metadata::{Digest, ImageKind, Manifest, RawImage, Verity};
 
 use crate::publish::period::Period;
 
@@ -118,4 +118,6 @@ pub struct UpdateFacts {
     pub boot_names_root_hash: Option<bool>,
     /// The facts of the tree over the root image if the hash image is that tree, or why it is not.
     pub tree: Option<Result<Verity, String>>,
+    /// What is wrong with the block maps.
+    pub map_problems: BTreeMap<ImageKind, String>,
 }

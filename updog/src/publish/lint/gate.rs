@@ -71,7 +71,7 @@ fn facts(planned: &Planned<'_>) -> FolderFacts {
     };
     let updates = manifest.updates.iter().map(|update| UpdateFacts {
         boot_names_root_hash: is_new(update).then_some(planned.boot_names_root_hash),
-        tree: None,
+        ..UpdateFacts::default()
     });
     let role = |role, expires| RoleFacts {
         role,

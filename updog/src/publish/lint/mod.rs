@@ -15,6 +15,7 @@ pub mod rules;
 mod comparison;
 mod contents;
 mod load;
+mod maps;
 mod outcome;
 mod scan;
 
@@ -51,7 +52,8 @@ pub struct LintArgs {
     /// The folder of the targets, if it is not the folder targets of the repository
     #[arg(long, value_name = "DIR")]
     pub targets: Option<PathBuf>,
-    /// Read every target: its length and digest, what it decodes to, and the verity trees
+    /// Read every target: its length and digest, what it decodes to, the verity trees and the block
+    /// maps
     #[arg(long)]
     pub deep: bool,
     /// The size that `updata disk` was given for the disks of the hosts; without it an image that

@@ -110,7 +110,8 @@ rules! {
     TargetDigest = Error "target-digest",
         "the update fails when the host has read the file",
         "restore the file from a backup or a mirror";
-    /// Images and migrations are exactly one whole LZ4 frame.
+    /// Images, block maps and migrations are exactly one whole LZ4 frame, or, as `.zst`, whole zstd
+    /// frames.
     ImageFrame = Error "image-frame",
         "the update fails while the host decodes it",
         "withdraw the version with --max-version, and release a new one";
@@ -118,6 +119,11 @@ rules! {
     RawImage = Error "raw-image",
         "the update fails when the host has decoded the image",
         "withdraw the version with --max-version, and release a new one";
+    /// A block map is that of its image.
+    BlockMap = Error "block-map",
+        "hosts cannot use it, and fetch whole images",
+        "make it again: `updata add-block-maps --version VERSION`, with the repository, keys, variant \
+         and arch";
     /// A folder of metadata has the file that clients ask for first.
     TimestampMissing = Error "timestamp-missing",
         "no host finds an update",

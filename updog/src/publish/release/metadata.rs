@@ -136,11 +136,11 @@ pub fn next_version(now: DateTime<Utc>, highest: Option<u64>) -> Result<NonZeroU
 /// placed now.
 ///
 /// # Errors
-/// [`MetadataError::TargetTaken`] when a name other than `replaceable` would change its content.
-pub(super) fn merge_targets(
+/// [`MetadataError::TargetTaken`] when a name that `may_change` forbids would change its content.
+pub(in crate::publish) fn merge_targets(
     old: HashMap<TargetName, Target>,
     placed: &[PlacedTarget],
-    replaceable: &str,
+    may_change: impl Fn(&str) -> bool,
 ) -> Result<HashMap<TargetName, Target>, MetadataError> {
     let mut targets = old;
     for PlacedTarget {
@@ -155,7 +155,7 @@ pub(super) fn merge_targets(
             // As it was listed: another tool's digests and custom fields stay with it.
             Entry::Occupied(old) if is_same(old.get(), *length, sha256) => {}
             Entry::Occupied(mut old) => {
-                ensure!(name == replaceable, TargetTakenSnafu { name });
+                ensure!(may_change(name), TargetTakenSnafu { name });
                 let old = old.get_mut();
                 old.length = *length;
                 old.hashes = hashes(sha256.as_bytes());
@@ -332,14 +332,15 @@ mod tests {
 
     #[test]
     fn old_targets_stay_and_only_the_manifest_changes() {
+        let is_manifest = |name: &str| name == "manifest.json";
         let old = merge_targets(
             HashMap::new(),
             &[placed("a", 1), placed("manifest.json", 2)],
-            "manifest.json",
+            is_manifest,
         )
         .unwrap();
         let new = [placed("a", 1), placed("b", 3), placed("manifest.json", 4)];
-        let merged = merge_targets(old.clone(), &new, "manifest.json").unwrap();
+        let merged = merge_targets(old.clone(), &new, is_manifest).unwrap();
         let length = |name: &str| merged[&TargetName::new(name).unwrap()].length;
         assert_eq!(
             (length("a"), length("b"), length("manifest.json")),
@@ -356,7 +357,7 @@ mod tests {
                 ._extra
                 .insert("sha512".to_owned(), "00".into());
         }
-        let merged = merge_targets(told, &new, "manifest.json").unwrap();
+        let merged = merge_targets(told, &new, is_manifest).unwrap();
         let target = |name: &str| &merged[&TargetName::new(name).unwrap()];
         assert_eq!(target("a").custom["made"], "elsewhere");
         assert_eq!(target("a").hashes._extra["sha512"], "00");
@@ -364,7 +365,7 @@ mod tests {
         assert_eq!(target("manifest.json").custom["made"], "elsewhere");
         assert!(target("manifest.json").hashes._extra.is_empty());
 
-        let error = merge_targets(old, &[placed("a", 9)], "manifest.json").unwrap_err();
+        let error = merge_targets(old, &[placed("a", 9)], is_manifest).unwrap_err();
         assert!(error.is_refusal());
         assert_eq!(
             error.to_string(),

@@ -7,7 +7,7 @@
 //! 2. the lock, and the published metadata verified; the release is judged against them;
 //! 3. the root image hashed, the hash image checked, the boot image searched for the root hash;
 //! 4. the rules of [`super::lint`], on exactly what would be published;
-//! 5. targets: images, migrations, manifest, each under its digest, each durable;
+//! 5. targets: images, their block maps, migrations, manifest, each under its digest, each durable;
 //! 6. metadata: signed, loaded as a client would, then written with `timestamp.json` last.
 //!
 //! A stop anywhere leaves the old repository as it was, and the same command finishes the job:
@@ -18,15 +18,19 @@
 pub mod edges;
 pub mod existing;
 pub mod lock;
+pub mod maps;
 pub mod metadata;
 pub mod names;
+pub mod pack;
 pub mod place;
 pub mod rehearsal;
+pub mod signing;
 
 mod error;
 mod inputs;
 mod outcome;
 
+use std::io;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
@@ -34,8 +38,10 @@ use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args};
 use semver::Version;
 use snafu::{ResultExt, ensure};
-use tough::schema::{Signed, Targets};
-use update_metadata::{ImageKind, MANIFEST_TARGET, Manifest, NewUpdate, RawImages, Salt};
+use tough::schema::Targets;
+use update_metadata::{
+    ImageKind, Images, MANIFEST_TARGET, Manifest, NewUpdate, RawImage, RawImages, Salt,
+};
 
 use self::edges::Edge;
 pub use self::error::Error;
@@ -45,22 +51,26 @@ use self::error::{
 use self::existing::{Existing, Folders};
 use self::inputs::Inputs;
 use self::lock::PublisherLock;
+use self::maps::Image;
+use self::metadata::MetadataError;
 use self::names::MigrationArg;
-pub use self::outcome::{MigrationSummary, ReleaseOutcome, Staged};
+pub use self::outcome::{MigrationSummary, ReleaseOutcome};
+use self::pack::Packing;
 use self::place::{PlacedTarget, TargetsFolder};
+use self::signing::Destination;
 use super::boot_check::BootScan;
+use super::compression::Compression;
 use super::event::Observer;
 use super::hash_image::{HashSource, HashedRoot};
+use super::image_file::{self, ImageFile};
 use super::keyring::KeyArgs;
 use super::lint::facts::Yardstick;
 use super::lint::finding::{self, Finding};
 use super::lint::rule::Rule;
 use super::lint::{self, gate};
 use super::period::Period;
-use super::signatures::{self, SignedBytes};
-use super::stage::{About, Stage};
 use super::word::{self, TARGETS_FOLDER, Word};
-use super::{boot_check, durable, hash_image, image_file, instant, tuf};
+use super::{boot_check, durable, hash_image, instant, tuf};
 
 /// What is released, to where, signed with what.
 #[derive(Debug, Clone, Args)]
@@ -97,9 +107,15 @@ pub struct ReleaseArgs {
     /// The root image's dm-verity hash image, as `updata verity --hash-out` writes it
     #[arg(long, value_name = "FILE")]
     pub hash_image: Option<PathBuf>,
-    /// Make the hash image with this salt; without it and --hash-image, with 32 random bytes
+    /// Make the hash image with this salt; without it and --hash-image, with 32 random bytes. Give one
+    /// salt to all releases of a variant: hosts then know the blocks that they have from the tree of
+    /// the running set, and need not hash it
     #[arg(long, value_name = "HEX", conflicts_with = "hash_image")]
     pub salt: Option<Salt>,
+    /// How the boot and the root image are compressed, in frames that hosts fetch one by one: zstd is
+    /// smaller, for hosts whose updog reads it
+    #[arg(long, value_enum, default_value_t)]
+    pub compression: Compression,
     /// A program that migrates settings from one version to a higher one, in the order in which
     /// they run; FROM:TO alone states that nothing changes. May be given several times
     #[arg(long, value_name = "FROM:TO:FILE")]
@@ -153,7 +169,7 @@ pub fn run(
         targets_sha256,
         highest_version,
         leftovers,
-    } = Existing::load(&folders, &inputs.root, &planned)?;
+    } = Existing::load(&folders, &inputs.signing.root, &planned)?;
     let version = metadata::next_version(now, highest_version)?;
     let edges = admit(args, &mut manifest, std::mem::take(&mut inputs.edges))?;
 
@@ -184,24 +200,17 @@ pub fn run(
     let mut placed = place_files(args, &mut inputs, &hashed, &images, &folder, observer)?;
     placed.push(folder.place(MANIFEST_TARGET, &manifest.to_json_pretty())?);
 
-    let targets = new_targets(targets, &placed, now, args, &inputs)?;
-    let staged = if let Some(dir) = &args.prepare {
-        let (variant, arch) = (&args.variant, &args.arch);
-        let about = About::new(
-            variant,
-            arch,
-            targets_sha256,
-            highest_version,
-            inputs.periods,
-        );
-        Some(prepare(dir, targets, version, &about, &inputs, now)?)
-    } else {
-        let (root, keys) = (&inputs.root, &inputs.keys);
-        let signed = metadata::sign(targets, version, inputs.periods, root, keys, now)?;
-        leftovers.remove()?;
-        signed.write(&folders.metadata)?;
-        None
+    let targets = new_targets(targets, &placed, now, args)?;
+    let to = Destination {
+        prepare: args.prepare.as_deref(),
+        folder: &folders.metadata,
+        variant: &args.variant,
+        arch: &args.arch,
+        base: targets_sha256,
+        highest_version,
+        leftovers: &leftovers,
     };
+    let staged = inputs.signing.publish(targets, version, &to, now)?;
 
     let facts = hashed.tree.facts();
     Ok(ReleaseOutcome {
@@ -213,7 +222,7 @@ pub fn run(
         targets_folder: folders.targets,
         metadata_version: version.get(),
         staged,
-        expires: inputs.expires,
+        expires: inputs.signing.expires,
         root_hash: facts.root_hash,
         salt: facts.salt,
         images,
@@ -290,12 +299,18 @@ fn allowed(args: &ReleaseArgs) -> Vec<Rule> {
     args.allow.iter().copied().chain(verity).collect()
 }
 
+fn image_names(args: &ReleaseArgs) -> Images {
+    names::images(&args.variant, &args.arch, &args.version, args.compression)
+}
+
 /// The names of the targets that the release places.
 fn target_names(args: &ReleaseArgs, inputs: &Inputs) -> Vec<String> {
-    let images = names::images(&args.variant, &args.arch, &args.version);
+    let images = image_names(args);
+    let maps = names::block_maps(&images);
     ImageKind::ALL
         .into_iter()
-        .map(|kind| images.get(kind))
+        .flat_map(|kind| [Some(images.get(kind)), maps.get(kind)])
+        .flatten()
         .chain(inputs.migrations.iter().map(|(name, _)| name.as_str()))
         .chain([MANIFEST_TARGET])
         .map(str::to_owned)
@@ -316,8 +331,8 @@ fn lint(
 ) -> Result<Vec<Finding>, Error> {
     let planned = gate::Planned {
         folders,
-        root: inputs.root.root(),
-        expires: &inputs.expires,
+        root: inputs.signing.root.root(),
+        expires: &inputs.signing.expires,
         targets,
         placed,
         manifest,
@@ -339,7 +354,7 @@ fn lint(
     Ok(findings)
 }
 
-/// Images and migrations, each complete under its digest.
+/// Images, block maps and migrations, each complete under its digest.
 fn place_files(
     args: &ReleaseArgs,
     inputs: &mut Inputs,
@@ -348,15 +363,26 @@ fn place_files(
     folder: &TargetsFolder,
     observer: Observer<'_>,
 ) -> Result<Vec<PlacedTarget>, Error> {
-    let names = names::images(&args.variant, &args.arch, &args.version);
+    let names = image_names(args);
     let RawImages { boot, root, .. } = images;
-    let mut placed = vec![
-        folder.place_image(&names.boot, &mut inputs.boot_image, Some(boot), observer)?,
-        folder.place_image(&names.root, &mut inputs.root_image, Some(root), observer)?,
-        folder.place_compressed(&names.hash, &hashed.hash_image)?,
-    ];
+    let frames = Packing::Frames(args.compression.codec());
+    let mut place = |name: &str, file: &mut ImageFile, raw: &RawImage| {
+        folder.place_image(name, file, Some(raw), frames, observer)
+    };
+    let boot_target = place(&names.boot, &mut inputs.boot_image, boot)?;
+    let root_target = place(&names.root, &mut inputs.root_image, root)?;
+    let hash_target = folder.place_compressed(&names.hash, &hashed.hash_image)?;
+
+    let image = |target, raw| Image {
+        target,
+        raw: Some(raw),
+    };
+    let boot_map = folder.place_map(image(&boot_target, boot), observer)?;
+    let hash_image = || Ok(Box::new(&hashed.hash_image[..]) as Box<dyn io::Read>);
+    let root_map = folder.place_root_map(image(&root_target, root), &hash_image, observer)?;
+    let mut placed = vec![boot_target, root_target, hash_target, boot_map, root_map];
     for (name, file) in &mut inputs.migrations {
-        placed.push(folder.place_image(name, file, None, observer)?);
+        placed.push(folder.place_image(name, file, None, Packing::Whole, observer)?);
     }
     Ok(placed)
 }
@@ -376,6 +402,7 @@ fn add_update(
         ..
     } = args;
     let (variant, arch) = (variant.as_str(), arch.as_str());
+    let names = image_names(args);
     let context = || ManifestSnafu {
         version: version.clone(),
     };
@@ -385,10 +412,10 @@ fn add_update(
             arch: arch.to_owned(),
             version: version.clone(),
             max_version: args.max_version.clone(),
-            images: names::images(&args.variant, &args.arch, version),
+            block_maps: Some(names::block_maps(&names)),
+            images: names,
             verity: Some(hashed.tree.facts()),
             raw_images: Some(images),
-            block_maps: None,
         })
         .with_context(|_| context())?;
     if let Some(waves) = &inputs.waves {
@@ -403,51 +430,25 @@ fn add_update(
     Ok(added.max_version.clone())
 }
 
-/// The folder for signers, with the signatures of the targets keys that are at hand.
-fn prepare(
-    dir: &Path,
-    mut targets: Targets,
-    version: NonZeroU64,
-    about: &About,
-    inputs: &Inputs,
-    now: DateTime<Utc>,
-) -> Result<Staged, Error> {
-    targets.version = version;
-    targets.expires = tuf::expiry(inputs.periods.targets, now)?;
-    let mut signed = Signed {
-        signed: targets,
-        signatures: Vec::new(),
-    };
-    let root = inputs.root.root();
-    tuf::block_on(signatures::add(&mut signed, &[root], &inputs.keys))??;
-    let signed = SignedBytes::of(signed)?;
-    Stage::create(dir, about, &inputs.root, &signed)?;
-    Ok(Staged {
-        dir: dir.to_path_buf(),
-        digest: signatures::content_digest(signed.role())?,
-        missing: signatures::tally(root, signed.signed()).missing(),
-    })
-}
-
 /// The targets role to sign: everything published so far, and the new targets.
 fn new_targets(
     old: Option<Targets>,
     placed: &[PlacedTarget],
     now: DateTime<Utc>,
     args: &ReleaseArgs,
-    inputs: &Inputs,
 ) -> Result<Targets, Error> {
     let mut targets = match old {
         Some(targets) => targets,
         None => Targets::new(
             tuf::SPEC_VERSION.to_owned(),
             NonZeroU64::MIN,
-            tuf::expiry(inputs.periods.targets, now)?,
+            tuf::expiry(args.expires_targets, now).map_err(MetadataError::from)?,
         ),
     };
     tuf::SPEC_VERSION.clone_into(&mut targets.spec_version);
     targets.delegations = None;
-    targets.targets = metadata::merge_targets(targets.targets, placed, MANIFEST_TARGET)?;
+    targets.targets =
+        metadata::merge_targets(targets.targets, placed, |name| name == MANIFEST_TARGET)?;
     // All folders of a repository share their keys. Signed here, it keeps a host from following a
     // mirror that mixes them up.
     for (name, target) in &mut targets.targets {

@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use semver::Version;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
-use update_metadata::Images;
+use update_metadata::{BlockMaps, Images};
 
+use super::maps::map_name;
+use crate::publish::compression::Compression;
 use crate::publish::word::Word;
 
 /// Why there is no name.
@@ -44,13 +46,22 @@ pub enum NameError {
     Stem { path: PathBuf },
 }
 
-/// `V-A-X-boot.ext4.lz4` and so on.
-pub fn images(variant: &Word, arch: &Word, version: &Version) -> Images {
-    let name = |part| format!("{variant}-{arch}-{version}-{part}.lz4");
+/// `V-A-X-boot.ext4.lz4` and so on. The hash image is LZ4 always: it is small, and every host reads it.
+pub fn images(variant: &Word, arch: &Word, version: &Version, compression: Compression) -> Images {
+    let name = |part, extension| format!("{variant}-{arch}-{version}-{part}.{extension}");
+    let extension = compression.extension();
     Images {
-        boot: name("boot.ext4"),
-        root: name("root.ext4"),
-        hash: name("root.verity"),
+        boot: name("boot.ext4", extension),
+        root: name("root.ext4", extension),
+        hash: name("root.verity", Compression::Lz4.extension()),
+    }
+}
+
+/// The names of the images' block maps.
+pub fn block_maps(images: &Images) -> BlockMaps {
+    BlockMaps {
+        boot: map_name(&images.boot),
+        root: map_name(&images.root),
     }
 }
 
@@ -143,15 +154,21 @@ mod tests {
     #[test]
     fn images_are_named_after_variant_architecture_and_version() {
         let word = |text: &str| text.parse().unwrap();
-        let names = images(&word("demo-k8s"), &word("x86_64"), &Version::new(4, 2, 0));
-        assert_eq!(
-            ImageKind::ALL.map(|kind| names.get(kind).to_owned()),
-            [
-                "demo-k8s-x86_64-4.2.0-boot.ext4.lz4",
-                "demo-k8s-x86_64-4.2.0-root.ext4.lz4",
-                "demo-k8s-x86_64-4.2.0-root.verity.lz4"
-            ]
-        );
+        for (compression, boot, root) in [
+            (Compression::Lz4, "boot.ext4.lz4", "root.ext4.lz4"),
+            (Compression::Zstd, "boot.ext4.zst", "root.ext4.zst"),
+        ] {
+            let version = Version::new(4, 2, 0);
+            let names = images(&word("demo-k8s"), &word("x86_64"), &version, compression);
+            let name = |part| format!("demo-k8s-x86_64-4.2.0-{part}");
+            assert_eq!(
+                ImageKind::ALL.map(|kind| names.get(kind).to_owned()),
+                [name(boot), name(root), name("root.verity.lz4")]
+            );
+            let maps = block_maps(&names);
+            assert_eq!(maps.boot, name(boot) + ".map.lz4");
+            assert_eq!(maps.root, name(root) + ".map.lz4");
+        }
     }
 
     #[test]

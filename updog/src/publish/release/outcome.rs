@@ -9,6 +9,7 @@ use update_metadata::{Digest, RawImages, Salt, WaveSchedule};
 
 use super::metadata::Expiries;
 use super::place::PlacedTarget;
+use super::signing::Staged;
 use crate::publish::lint::finding::Finding;
 use crate::publish::word::Word;
 
@@ -51,17 +52,6 @@ pub struct ReleaseOutcome {
     pub findings: Vec<Finding>,
 }
 
-/// A release that waits for signatures.
-#[derive(Debug, Clone, Serialize)]
-pub struct Staged {
-    /// The folder.
-    pub dir: PathBuf,
-    /// The digest of what is to be signed, the same for every signer.
-    pub digest: Digest,
-    /// How many targets signatures are missing.
-    pub missing: u64,
-}
-
 /// Migrations between two versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MigrationSummary {
@@ -75,15 +65,8 @@ pub struct MigrationSummary {
 
 impl fmt::Display for ReleaseOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for PlacedTarget {
-            name,
-            length,
-            sha256,
-            existed,
-        } in &self.targets
-        {
-            let existed = if *existed { "  (was there)" } else { "" };
-            writeln!(f, "{sha256}  {length:>12}  {name}{existed}")?;
+        for target in &self.targets {
+            writeln!(f, "{target}")?;
         }
         for MigrationSummary { from, to, targets } in &self.migrations {
             let what = if targets.is_empty() {
@@ -114,17 +97,7 @@ impl fmt::Display for ReleaseOutcome {
             self.root_hash
         )?;
         if let Some(staged) = &self.staged {
-            let dir = staged.dir.display();
-            return write!(
-                f,
-                "{dir}: {} targets signature(s) missing, digest {}; next: {}",
-                staged.missing,
-                staged.digest,
-                match staged.missing {
-                    0 => "`updata publish`",
-                    _ => "`updata sign --role targets`",
-                }
-            );
+            return write!(f, "{staged}");
         }
         write!(
             f,

@@ -3,27 +3,25 @@
 //! A file there is complete and durable or absent. One that exists is compared with its name and
 //! kept: the name is its digest, so nothing a client relies on is ever rewritten.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use snafu::{ResultExt, Snafu, ensure};
 use update_metadata::{Digest, RawImage};
 
+use super::pack::{Packer, Packing};
 use crate::publish::durable::{self, DurableError, NewFile};
 use crate::publish::event::Observer;
 use crate::publish::image_file::{self, ImageFile, ImageFileError};
 use crate::publish::standing;
 
-/// A client holds one block of this size in memory; larger ones compress no better by LZ4, whose
-/// window is 64 KiB.
-const BLOCK_SIZE: BlockSize = BlockSize::Max1MB;
-
 /// Why a target is not in its place.
 #[derive(Debug, Snafu)]
+#[snafu(visibility(pub(in crate::publish)))]
 #[allow(missing_docs)] // the message says what each field is
 pub enum PlaceError {
     /// The target could not be written.
@@ -64,6 +62,19 @@ pub struct PlacedTarget {
     pub existed: bool,
 }
 
+impl fmt::Display for PlacedTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            length,
+            sha256,
+            existed,
+        } = self;
+        let existed = if *existed { "  (was there)" } else { "" };
+        write!(f, "{sha256}  {length:>12}  {name}{existed}")
+    }
+}
+
 /// The folder of targets.
 #[derive(Debug)]
 pub struct TargetsFolder {
@@ -79,8 +90,7 @@ impl TargetsFolder {
         })
     }
 
-    /// Compresses an image into one LZ4 frame, in bounded memory. `expected` is what an earlier
-    /// pass over the image saw.
+    /// Compresses an image, in bounded memory. `expected` is what an earlier pass over the image saw.
     ///
     /// # Errors
     /// [`ImageFileError::Changed`] when this pass sees something else.
@@ -89,11 +99,12 @@ impl TargetsFolder {
         name: &str,
         image: &mut ImageFile,
         expected: Option<&RawImage>,
+        packing: Packing,
         observer: Observer<'_>,
     ) -> Result<PlacedTarget, PlaceError> {
         let length = image.length();
         let folder = &self.path;
-        self.compress(name, length, |frame| {
+        self.compress(name, packing, length, |frame| {
             let seen = image.pass("compressing", observer, |chunk| {
                 frame.write_all(chunk).context(WriteSnafu { name, folder })
             })?;
@@ -108,7 +119,7 @@ impl TargetsFolder {
     pub fn place_compressed(&self, name: &str, bytes: &[u8]) -> Result<PlacedTarget, PlaceError> {
         let length = u64::try_from(bytes.len()).expect("a slice's length fits in 64 bits");
         let folder = &self.path;
-        self.compress(name, length, |frame| {
+        self.compress(name, Packing::Whole, length, |frame| {
             frame.write_all(bytes).context(WriteSnafu { name, folder })
         })
     }
@@ -125,34 +136,32 @@ impl TargetsFolder {
         self.commit(new, name, length, sha256)
     }
 
+    /// The file of a target that was placed.
+    pub fn file(&self, placed: &PlacedTarget) -> PathBuf {
+        self.path.join(format!("{}.{}", placed.sha256, placed.name))
+    }
+
     fn compress(
         &self,
         name: &str,
+        packing: Packing,
         length: u64,
         feed: impl FnOnce(&mut dyn Write) -> Result<(), PlaceError>,
     ) -> Result<PlacedTarget, PlaceError> {
-        let mut new = NewFile::beside(&self.path.join(name))?;
-        // Blocks that stand alone can be decoded alone; the two checks cost a client nothing.
-        let info = FrameInfo::new()
-            .block_size(BLOCK_SIZE)
-            .block_mode(BlockMode::Independent)
-            .content_size(Some(length))
-            .content_checksum(true);
+        let folder = &self.path;
+        let mut new = NewFile::beside(&folder.join(name))?;
         let counted = BufWriter::new(Counted::new(new.file()));
-        let mut frame = FrameEncoder::with_frame_info(info, counted);
-        feed(&mut frame)?;
-        let counted = frame
+        let mut packer =
+            Packer::new(packing, length, counted).context(WriteSnafu { name, folder })?;
+        feed(&mut packer)?;
+        let counted = packer
             .finish()
-            .map_err(io::Error::from)
             .and_then(|buffered| {
                 buffered
                     .into_inner()
                     .map_err(io::IntoInnerError::into_error)
             })
-            .context(WriteSnafu {
-                name,
-                folder: &self.path,
-            })?;
+            .context(WriteSnafu { name, folder })?;
         let (length, sha256) = counted.finish();
         self.commit(new, name, length, sha256)
     }
@@ -164,9 +173,15 @@ impl TargetsFolder {
         length: u64,
         sha256: Digest,
     ) -> Result<PlacedTarget, PlaceError> {
-        let path = self.path.join(format!("{sha256}.{name}"));
-        let existed = standing::is_there(&path).context(ReadExistingSnafu { path: &path })?;
-        if existed {
+        let mut placed = PlacedTarget {
+            name: name.to_owned(),
+            length,
+            sha256,
+            existed: false,
+        };
+        let path = self.file(&placed);
+        placed.existed = standing::is_there(&path).context(ReadExistingSnafu { path: &path })?;
+        if placed.existed {
             let found = File::open(&path)
                 .and_then(|mut file| image_file::raw_image(&mut file))
                 .context(ReadExistingSnafu { path: &path })?;
@@ -177,12 +192,7 @@ impl TargetsFolder {
             new.rename_to(path);
             new.commit_new()?;
         }
-        Ok(PlacedTarget {
-            name: name.to_owned(),
-            length,
-            sha256,
-            existed,
-        })
+        Ok(placed)
     }
 }
 
@@ -246,8 +256,6 @@ impl<W: Write> Write for Counted<W> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
-
     use super::*;
     use crate::publish::event::ignore;
 
@@ -256,35 +264,6 @@ mod tests {
         entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect()
-    }
-
-    #[test]
-    fn a_frame_is_one_complete_frame_of_the_image() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = TargetsFolder::open(&dir.path().join("targets")).unwrap();
-        let image = dir.path().join("image");
-        let content: Vec<u8> = (0..2_500_000_u32)
-            .map(|i| u8::try_from(i / 3 * (i % 7) % 253).unwrap())
-            .collect();
-        fs::write(&image, &content).unwrap();
-        let mut opened = ImageFile::open(&image).unwrap();
-        let placed = folder
-            .place_image("a.lz4", &mut opened, None, &mut ignore)
-            .unwrap();
-
-        let path = folder.path.join(format!("{}.a.lz4", placed.sha256));
-        let frame = fs::read(&path).unwrap();
-        assert_eq!(u64::try_from(frame.len()).unwrap(), placed.length);
-        let digest: [u8; 32] = Sha256::digest(&frame).into();
-        assert_eq!(placed.sha256, Digest::from(digest));
-        // Flags: version 1, independent blocks, content size, content checksum; blocks of 1 MiB.
-        assert_eq!(frame[4..6], [0b0110_1100, 0b0110_0000]);
-        assert_eq!(frame[6..14], 2_500_000_u64.to_le_bytes());
-        let mut decoded = Vec::new();
-        crate::image::codec::Lz4Reader::new(&frame[..])
-            .read_to_end(&mut decoded)
-            .unwrap();
-        assert_eq!(decoded, content);
     }
 
     #[test]
@@ -322,7 +301,7 @@ mod tests {
             .unwrap();
         fs::write(&image, [2; 4096]).unwrap();
         let error = folder
-            .place_image("a.lz4", &mut opened, Some(&seen), &mut ignore)
+            .place_image("a", &mut opened, Some(&seen), Packing::Whole, &mut ignore)
             .unwrap_err();
         assert!(
             matches!(

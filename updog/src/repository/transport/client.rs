@@ -101,8 +101,8 @@ pub(super) fn build(settings: &TransportSettings, uses_https: bool) -> Result<Cl
 fn builder(settings: &TransportSettings) -> reqwest::Result<ClientBuilder> {
     let builder = Client::builder()
         .user_agent(concat!("updog/", env!("CARGO_PKG_VERSION")))
+        // Who reads has the timer for transfers that stand still, see `request`.
         .connect_timeout(settings.connect_timeout)
-        .read_timeout(settings.stall_timeout)
         .redirect(redirect::policy())
         // It would carry the query to whom a server redirects.
         .referer(false);

@@ -2,11 +2,16 @@
 
 use std::error::Error;
 use std::io::ErrorKind;
+use std::ops::Range;
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use snafu::Snafu;
+use url::Url;
 
 use super::super::pace::GiveUp;
+use super::super::ranges::RangesError;
+use super::super::shown;
 use super::settings::SizeLimit;
 
 /// Why one try, or the transfer, ended early.
@@ -20,6 +25,11 @@ pub(super) enum TransferError {
     Http {
         reason: &'static str,
         source: reqwest::Error,
+    },
+    #[snafu(display("{reason}: nothing came for {} s", waited.as_secs()))]
+    Stalled {
+        reason: &'static str,
+        waited: Duration,
     },
     #[snafu(display("the server continued the file at another place, or another file"))]
     WrongRange,
@@ -58,9 +68,58 @@ pub(super) enum TransferError {
     NoUse { why: GiveUp },
     #[snafu(display("the server refuses to continue the file ({status})"))]
     RangeRefused { status: StatusCode },
+    #[snafu(display("parts of the file cannot be had"), context(false))]
+    NoParts { source: RangeFault },
+}
+
+/// Why parts of a file cannot be had from a server that may have the whole of it.
+#[derive(Debug, PartialEq, Eq, Snafu)]
+#[snafu(visibility(pub(super)))]
+#[allow(missing_docs)] // the message says what each field is
+pub(super) enum RangeFault {
+    #[snafu(display("the server refuses them ({status})"))]
+    Refused { status: StatusCode },
+    #[snafu(display("it does not say which bytes it sends"))]
+    Unnamed,
+    #[snafu(display(
+        "it was asked for bytes {}-{} and sends bytes {first}-{last}",
+        asked.start,
+        asked.end.saturating_sub(1)
+    ))]
+    OtherBytes {
+        asked: Range<u64>,
+        first: u64,
+        last: u64,
+    },
+    #[snafu(display("it has a file of {found} bytes, and {length} are signed"))]
+    OtherLength { found: u64, length: u64 },
+    #[snafu(display("it has parts of different files"))]
+    OtherFile,
+    #[snafu(display("it sends more than the {wanted} bytes of which it speaks"))]
+    Lying { wanted: u64 },
 }
 
 impl TransferError {
+    /// What it means for whoever wanted ranges of the file at `url`, of which some came if `has_begun`.
+    pub(super) fn of_ranges(self, url: &Url, has_begun: bool) -> RangesError {
+        let file = shown(url);
+        match self {
+            Self::NoParts { source } => RangesError::Unusable {
+                file,
+                source: source.into(),
+            },
+            // A server may fail at ranges in any way, and send the whole file.
+            Self::GaveUp { .. } if !has_begun => RangesError::Unusable {
+                file,
+                source: self.into(),
+            },
+            other => RangesError::Transfer {
+                file,
+                source: other.into(),
+            },
+        }
+    }
+
     pub(super) fn is_not_found(&self) -> bool {
         match self {
             // 403 is no answer to whether a file exists; a server that says it has a problem.
@@ -90,7 +149,10 @@ impl TransferError {
             Self::Http { source, .. } => {
                 !source.is_redirect() && !source.is_builder() && distrust(source).is_none()
             }
-            Self::WrongRange | Self::RangeRefused { .. } | Self::Short { .. } => true,
+            Self::Stalled { .. }
+            | Self::WrongRange
+            | Self::RangeRefused { .. }
+            | Self::Short { .. } => true,
             _ => false,
         }
     }

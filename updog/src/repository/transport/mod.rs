@@ -9,13 +9,21 @@
 mod address;
 mod body;
 mod client;
+mod content_range;
+mod delivery;
 mod error;
 mod file;
+mod parts;
+mod rate;
 mod redirect;
+mod request;
 mod settings;
+mod stopwatch;
 mod transfer;
+mod tries;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,8 +37,13 @@ use url::Url;
 
 use self::address::Places;
 pub use self::client::ClientError;
-pub use self::settings::{ClientIdentity, MAX_METADATA_BYTES, MetadataLimits, TransportSettings};
+use self::rate::RateLimit;
+pub use self::settings::{
+    ClientIdentity, MAX_METADATA_BYTES, MetadataLimits, RATES, TransportSettings,
+};
+pub(super) use self::tries::Counts;
 use super::RepositorySettings;
+use super::ranges::{Chunk, RangesError};
 use crate::watch::Watch;
 
 /// Chunks that wait for a slow reader. A chunk is what one read of the socket or file gave.
@@ -46,7 +59,10 @@ pub struct RepositoryTransport {
 struct Shared {
     client: Client,
     places: Places,
+    stall_timeout: Duration,
     outage_timeout: Duration,
+    /// Of all targets together.
+    rate: Option<RateLimit>,
     watch: Watch,
     limits: MetadataLimits,
     /// Whether caches on the way are asked to look at the origin.
@@ -73,7 +89,9 @@ impl RepositoryTransport {
             shared: Arc::new(Shared {
                 client: client::build(transport, places.uses_https())?,
                 places,
+                stall_timeout: transport.stall_timeout,
                 outage_timeout: transport.outage_timeout,
+                rate: transport.max_rate.map(RateLimit::new),
                 watch: settings.watch.clone(),
                 limits: transport.limits,
                 fresh: AtomicBool::new(false),
@@ -92,6 +110,22 @@ impl RepositoryTransport {
     /// origin has (`Cache-Control: no-cache`).
     pub fn bypass_caches(&self) {
         self.shared.fresh.store(true, Ordering::Relaxed);
+    }
+
+    /// Fetches `ranges` of what tough calls `url`, a file of `length` bytes, into `sink`. A failure is
+    /// the last item.
+    pub(super) async fn fetch_ranges(
+        &self,
+        url: Url,
+        length: u64,
+        ranges: Vec<Range<u64>>,
+        counts: Arc<Counts>,
+        sink: mpsc::Sender<Result<Chunk, RangesError>>,
+    ) {
+        let shared = self.shared.clone();
+        shared
+            .transfer_parts(url, length, ranges, counts, sink)
+            .await;
     }
 
     /// The metadata file `name` as it was received last. It may not have been accepted since.
@@ -113,7 +147,7 @@ impl Transport for RepositoryTransport {
     }
 }
 
-/// A panic elsewhere leaves both maps whole: every change is one insertion.
+/// A panic elsewhere leaves whatever is locked here whole: no change can fail in its middle.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

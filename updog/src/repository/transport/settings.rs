@@ -1,5 +1,7 @@
 //! How a repository is reached, as values.
 
+use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,9 @@ use url::Url;
 
 /// No metadata file is larger, whatever the settings or a signed file say.
 pub const MAX_METADATA_BYTES: usize = 64 << 20;
+
+/// Rates in bytes a second that transfers can be held to. A server that is slower is given up.
+pub const RATES: RangeInclusive<u64> = 1 << 10..=1 << 40;
 
 /// How a repository is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +22,8 @@ pub struct TransportSettings {
     pub stall_timeout: Duration,
     /// How long a transfer may bring nothing before it is given up.
     pub outage_timeout: Duration,
+    /// How many bytes of targets are taken in a second, all of them together.
+    pub max_rate: Option<NonZeroU64>,
     /// The proxy for https; the environment's where there is none.
     pub https_proxy: Option<Url>,
     /// Hosts reached without it.

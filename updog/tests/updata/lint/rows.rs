@@ -15,6 +15,7 @@ use crate::lab::{Lab, release_line};
 const BOOT: &str = "demo-x86_64-1.1.0-boot.ext4.lz4";
 const ROOT: &str = "demo-x86_64-1.1.0-root.ext4.lz4";
 const HASH: &str = "demo-x86_64-1.1.0-root.verity.lz4";
+const ROOT_MAP: &str = "demo-x86_64-1.1.0-root.ext4.lz4.map.lz4";
 
 /// Whether a release that extends the repository breaks the rule as well.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -179,6 +180,36 @@ const ROWS: &[Row] = &[
                 fs::remove_file(lab.path(&forge.file(ROOT))).unwrap();
                 forge.targets.targets.remove(&ROOT.parse().unwrap());
             });
+        },
+    },
+    Row {
+        rules: &["block-map"],
+        arguments: "",
+        gate: Closed,
+        text: "demo-x86_64-1.1.0-root.ext4.lz4.map.lz4 is not listed in targets.json",
+        break_it: |lab| {
+            forged(lab, |forge| {
+                fs::remove_file(lab.path(&forge.file(ROOT_MAP))).unwrap();
+                forge.targets.targets.remove(&ROOT_MAP.parse().unwrap());
+            });
+        },
+    },
+    Row {
+        rules: &["block-map"],
+        arguments: "--deep",
+        gate: Open,
+        text: "it is no block map: it does not begin as a block map",
+        break_it: |lab| replace(lab, ROOT_MAP, &frame(&[0; 8192])),
+    },
+    Row {
+        rules: &["block-map"],
+        arguments: "--deep",
+        gate: Open,
+        text: " of the compressed file, which has ",
+        break_it: |lab| {
+            let other = "demo-x86_64-1.0.0-root.ext4.lz4.map.lz4";
+            let other = lab.read(&Forge::of(lab).file(other));
+            replace(lab, ROOT_MAP, &other);
         },
     },
     Row {

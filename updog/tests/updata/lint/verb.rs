@@ -82,7 +82,7 @@ fn one_root_key_is_warned_of_until_it_is_allowed() {
         "warning root-threshold: repo/demo/x86_64: one root key is enough to sign a root role\n    \
          hosts: whoever has that one root key can replace every key; whoever loses it can replace \
          none\n    do:    make more root keys, and demand two or more of them\n\
-         0 error(s), 1 warning(s) in 1 metadata folder(s) with 1 update(s) and 4 target(s), "
+         0 error(s), 1 warning(s) in 1 metadata folder(s) with 1 update(s) and 6 target(s), "
             .to_owned()
             + &format!(
                 "{} bytes of them read\n",
@@ -153,7 +153,7 @@ fn a_repository_without_consistent_snapshots_is_read_and_warned_of() {
 fn metadata_larger_than_hosts_read_are_not_published() {
     let lab = published();
     forged(&lab, |forge| {
-        // Room for less than the three images of a release.
+        // Room for less than the targets of a release.
         let now = serde_json::to_vec_pretty(&forge.targets).unwrap().len();
         let padding = json!("x".repeat((10 << 20) - now - 750));
         forge.targets._extra.insert("padding".to_owned(), padding);
@@ -235,7 +235,7 @@ fn one_metadata_folder_can_be_looked_at_and_files_of_others_are_not_its_business
     let out: Value = serde_json::from_str(&lint(&lab, "").stdout).unwrap();
     assert_eq!(
         (&out["folders"], &out["updates"], &out["targets"]),
-        (&json!(2), &json!(3), &json!(11))
+        (&json!(2), &json!(3), &json!(17))
     );
     assert_eq!(out["errors"], 0, "{out}");
     for folder in ["repo/demo/x86_64", "repo/other/x86_64/"] {

@@ -1,11 +1,13 @@
 //! Pure: what the files hold is what was signed, and fits together.
 
+use update_metadata::block_map::Codec;
 use update_metadata::{Digest, ImageKind, RawImage, Update, Verity};
 
 use super::super::facts::{Content, FolderFacts, Found, TargetFacts, UpdateFacts};
 use super::super::finding::{About, Finding};
 use super::super::rule::Rule;
 use super::{about_folder, about_image, about_update, updates, uses, with_file};
+use crate::image::codec::codec_of;
 use crate::image::verity::Geometry;
 
 pub(super) fn judge(folder: &FolderFacts, findings: &mut Vec<Finding>) {
@@ -19,17 +21,20 @@ pub(super) fn judge(folder: &FolderFacts, findings: &mut Vec<Finding>) {
                 target: Some(name.clone()),
                 ..about_folder(folder)
             });
-            target_content(target, content, &with_file(about, path), findings);
+            let about = with_file(about, path);
+            target_content(codec_of(name), target, content, &about, findings);
         }
     }
     for (update, facts) in updates(folder) {
         raw_images(folder, update, findings);
         boot_image(folder, update, facts, findings);
         verity(folder, update, facts, findings);
+        block_maps(folder, update, facts, findings);
     }
 }
 
 fn target_content(
+    codec: Codec,
     target: &TargetFacts,
     content: &Content,
     about: &About,
@@ -43,7 +48,10 @@ fn target_content(
         findings.push(Finding::new(Rule::TargetDigest, about.clone(), problem));
     } else if let Some(Err(why)) = &content.decoded {
         // Of a damaged file nothing further is to be expected.
-        let problem = format!("it is not exactly one LZ4 frame: {why}");
+        let problem = match codec {
+            Codec::Lz4 => format!("it is not exactly one LZ4 frame: {why}"),
+            Codec::Zstd => format!("it is no row of whole zstd frames: {why}"),
+        };
         findings.push(Finding::new(Rule::ImageFrame, about.clone(), problem));
     }
 }
@@ -73,6 +81,24 @@ fn raw_images(folder: &FolderFacts, update: &Update, findings: &mut Vec<Finding>
 fn decoded<'a>(folder: &'a FolderFacts, name: &str) -> Option<&'a RawImage> {
     let content = folder.targets.get(name)?.content.as_ref()?;
     content.decoded.as_ref()?.as_ref().ok()
+}
+
+fn block_maps(
+    folder: &FolderFacts,
+    update: &Update,
+    facts: &UpdateFacts,
+    findings: &mut Vec<Finding>,
+) {
+    for (&kind, problem) in &facts.map_problems {
+        let map = update.block_maps.as_ref().and_then(|maps| maps.get(kind));
+        let name = map.unwrap_or_default();
+        let problem = format!("{name}: {problem}");
+        let about = About {
+            target: map.map(str::to_owned),
+            ..about_update(folder, update)
+        };
+        findings.push(Finding::new(Rule::BlockMap, about, problem));
+    }
 }
 
 fn boot_image(

@@ -12,7 +12,7 @@ mod waves;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use update_metadata::{ImageKind, MANIFEST_TARGET, Update};
@@ -35,7 +35,27 @@ pub fn judge(folder: &FolderFacts, by: &Yardstick) -> Vec<Finding> {
     expiry::judge(folder, by, &mut findings);
     ceiling::judge(folder, &mut findings);
     keys::judge(folder, &mut findings);
-    findings
+    of_block_maps(folder, findings)
+}
+
+/// Whatever is wrong with the target of a block map, hosts fetch images whole and do not suffer else.
+fn of_block_maps(folder: &FolderFacts, findings: Vec<Finding>) -> Vec<Finding> {
+    let maps: BTreeSet<&str> = updates(folder)
+        .filter_map(|(update, _)| update.block_maps.as_ref())
+        .flat_map(|maps| [maps.boot.as_str(), maps.root.as_str()])
+        .collect();
+    let is_of_map = |finding: &Finding| {
+        let target = finding.about.target.as_deref();
+        target.is_some_and(|target| maps.contains(target))
+    };
+    let as_map = |finding: Finding| {
+        if is_of_map(&finding) {
+            Finding::new(Rule::BlockMap, finding.about, finding.problem)
+        } else {
+            finding
+        }
+    };
+    findings.into_iter().map(as_map).collect()
 }
 
 /// The rule about files that no metadata folder lists.
@@ -127,6 +147,10 @@ fn uses(folder: &FolderFacts) -> BTreeMap<&str, About> {
         for kind in ImageKind::ALL {
             uses.entry(update.images.get(kind))
                 .or_insert_with(|| about_image(folder, update, kind));
+            if let Some(map) = update.block_maps.as_ref().and_then(|maps| maps.get(kind)) {
+                uses.entry(map)
+                    .or_insert_with(|| about(about_update(folder, update), map));
+            }
         }
     }
     for (_, to, targets) in &folder.manifest.migrations {

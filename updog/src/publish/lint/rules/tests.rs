@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, TimeDelta, Utc};
 use semver::Version;
 use update_metadata::{
-    Digest, Images, Manifest, MigrationGraph, NewUpdate, RawImage, RawImages, Salt, Update, Verity,
-    VerityAlgorithm,
+    BlockMaps, Digest, Images, Manifest, MigrationGraph, NewUpdate, RawImage, RawImages, Salt,
+    Update, Verity, VerityAlgorithm,
 };
 
 use super::super::facts::{
@@ -282,6 +282,24 @@ const TABLE: &[(Break, &[&str], &str)] = &[
         |f| get(f, BOOT).content = Some(content(Ok(raw(70_001)))),
         &["raw-image"],
         "the boot image decodes to 70001 bytes",
+    ),
+    (
+        |f| {
+            let problem = "its frame 3 is not the image's".to_owned();
+            f.updates[1].map_problems.insert(ImageKind::Root, problem);
+        },
+        &["block-map"],
+        "its frame 3 is not the image's",
+    ),
+    (
+        |f| {
+            f.manifest.updates[1].block_maps = Some(BlockMaps {
+                boot: BOOT.into(),
+                root: "root.map.lz4".into(),
+            });
+        },
+        &["block-map"],
+        "root.map.lz4 is not listed",
     ),
     (
         |f| rename_boot(f, "images/boot.lz4"),
