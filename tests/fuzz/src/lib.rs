@@ -5,11 +5,12 @@
 //! on a disk that takes every change back afterwards ([`journal`]).
 //!
 //! The other targets each have a module with their promises: [`manifest`], [`wave_plan`],
-//! [`verity`], [`lz4`], [`document`], [`announced`], [`api_request`]. What a fuzzer would never guess, a right checksum or a date, is made from
-//! its bytes.
+//! [`verity`], [`lz4`], [`zstd`], [`block_map`], [`document`], [`announced`], [`api_request`]. What a
+//! fuzzer would never guess, a right checksum or a date, is made from its bytes.
 
 pub mod announced;
 pub mod api_request;
+pub mod block_map;
 pub mod check;
 pub mod document;
 pub mod facts;
@@ -23,6 +24,7 @@ pub mod raw;
 pub mod seeds;
 pub mod verity;
 pub mod wave_plan;
+pub mod zstd;
 
 use input::Input;
 

@@ -92,9 +92,9 @@ fn theirs(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Gives out so many bytes at a time.
-struct Pieces<'a> {
-    bytes: &'a [u8],
-    piece: usize,
+pub(crate) struct Pieces<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) piece: usize,
 }
 
 impl Read for Pieces<'_> {

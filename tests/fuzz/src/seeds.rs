@@ -6,13 +6,13 @@ use crate::check::Act;
 use crate::input::{
     ARMED, BOTH_COPIES, FIX_BACKUP, FIX_PRIMARY, GROWN, OTHER_SECTORS, Place, RAW, SINGLE,
 };
-use crate::{announced, api_request, document, lz4, verity, wave_plan};
+use crate::{announced, api_request, block_map, document, lz4, verity, wave_plan, zstd};
 
 /// An input with a name.
 pub type Seed = (String, Vec<u8>);
 
 /// The fuzz targets, each with its seeds.
-pub fn all() -> [(&'static str, Vec<Seed>); 9] {
+pub fn all() -> [(&'static str, Vec<Seed>); 11] {
     [
         ("gpt_512", tables()),
         ("gpt_4096", tables()),
@@ -20,6 +20,8 @@ pub fn all() -> [(&'static str, Vec<Seed>); 9] {
         ("wave_plan", wave_plans()),
         ("verity_superblock", superblocks()),
         ("lz4", frames()),
+        ("zstd", zstd::seeds()),
+        ("block_map", block_map::seeds()),
         ("document", document::seeds()),
         ("announced", announced::seeds()),
         ("api_request", api_request::seeds()),
@@ -382,6 +384,8 @@ mod tests {
                     "wave_plan" => wave_plan::run(&bytes),
                     "verity_superblock" => verity::run(&bytes),
                     "lz4" => lz4::run(&bytes),
+                    "zstd" => zstd::run(&bytes),
+                    "block_map" => block_map::run(&bytes),
                     "document" => document::run(&bytes),
                     "announced" => announced::run(&bytes),
                     "api_request" => api_request::run(&bytes),

@@ -1,0 +1,7 @@
+//! Files of zstd frames.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| updog_fuzz::zstd::run(data));
