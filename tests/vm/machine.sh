@@ -6,9 +6,30 @@
 start_server() {
     mkdir -p "$work/www"
     python3 -u - "$work/www" >"$work/port" 2>"$work/http.log" 9>&- <<'PYTHON' &
-import functools, http.server, sys
-http.server.SimpleHTTPRequestHandler.protocol_version = "HTTP/1.1"
-handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])
+import functools, http.server, io, os, re, sys
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Python's, and parts of files."""
+    protocol_version = "HTTP/1.1"
+
+    def send_head(self):
+        part = re.fullmatch("bytes=([0-9]+)-([0-9]+)", self.headers.get("Range", ""))
+        path = self.translate_path(self.path)
+        if not part or not os.path.isfile(path):
+            return super().send_head()
+        first, last = map(int, part.groups())
+        with open(path, "rb") as file:
+            file.seek(first)
+            content = file.read(last - first + 1)
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{os.path.getsize(path)}")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        return io.BytesIO(content)
+
+
+handler = functools.partial(Handler, directory=sys.argv[1])
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
 print(server.server_port, flush=True)
 server.serve_forever()
