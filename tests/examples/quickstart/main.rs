@@ -225,8 +225,9 @@ impl Tour {
     }
 
     fn refuse_a_tampered_mirror(&mut self) -> Result<()> {
-        self.step("A mirror serves a root image with one bit flipped");
-        let name = format!("{VARIANT}-{ARCH}-1.2.0-root.ext4.lz4");
+        self.step("A mirror serves a root image with bits flipped");
+        self.release("1.3.0")?;
+        let name = format!("{VARIANT}-{ARCH}-1.3.0-root.ext4.lz4");
         let (original, path) = self.tamper(&name)?;
         self.refused("updog", &["--config", "host/updog.toml", "update"])?;
         fs::write(path, original)?;

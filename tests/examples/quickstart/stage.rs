@@ -2,7 +2,7 @@
 //! boot, and a shell that shows what it runs.
 
 use std::fs;
-use std::os::unix::fs::{FileExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -246,7 +246,7 @@ impl Tour {
         Ok(())
     }
 
-    /// Flips one bit in the middle of a target. Returns what was there, and where.
+    /// Flips bits all over a target. Returns what was there, and where.
     pub(super) fn tamper(&self, name: &str) -> Result<(Vec<u8>, PathBuf)> {
         let targets = self.dir.join("repo/targets");
         let path = fs::read_dir(targets)?
@@ -254,13 +254,13 @@ impl Tour {
             .find(|path| path.to_string_lossy().ends_with(name))
             .ok_or("the root image is published")?;
         let original = fs::read(&path)?;
-        let middle = original.len() / 2;
-        let bit = [original[middle] ^ 1];
-        fs::OpenOptions::new()
-            .write(true)
-            .open(&path)?
-            .write_all_at(&bit, u64::try_from(middle)?)?;
-        println!("  (bit flipped at byte {middle} of {name})");
+        // In each part of it: of an image a host fetches only the parts that it lacks.
+        let mut tampered = original.clone();
+        for byte in tampered.iter_mut().skip(4095).step_by(4096) {
+            *byte ^= 1;
+        }
+        fs::write(&path, tampered)?;
+        println!("  (a bit flipped in every 4096 bytes of {name})");
         Ok((original, path))
     }
 
