@@ -249,4 +249,12 @@ mod tests {
         }
         assert_eq!(pace.restarted(), Err(GiveUp::Restarts { restarts: 21 }));
     }
+
+    #[test]
+    fn no_pause_is_longer_than_what_is_left_of_the_outage() {
+        let mut pace = Pace::new(FileKind::Target, seconds(1));
+        let waits = [0, 950, 990].map(|at| pace.failed(Duration::from_millis(at)).unwrap());
+        assert_eq!(waits.map(|wait| wait.as_millis()), [100, 50, 10]);
+        pace.failed(seconds(1)).unwrap_err();
+    }
 }

@@ -68,13 +68,12 @@ pub(super) fn load(
         fetched = fetched.saturating_add(more);
         fit((boot, root), fetched, update, targets)
     };
-    match read() {
-        Ok(maps) => {
-            repository.watch().check()?;
-            Ok(Some(maps))
-        }
+    let maps = read();
+    // Whoever is told to stop is not told of a map that did not come.
+    repository.watch().check()?;
+    match maps {
+        Ok(maps) => Ok(Some(maps)),
         Err(unusable) => {
-            repository.watch().check()?;
             tracing::warn!(
                 "the block maps of {version} cannot be used, and its images are fetched whole: \
                  {unusable}"
@@ -137,7 +136,8 @@ fn decoded(repository: &UpdateRepository, target: &SignedTarget) -> io::Result<V
     }
 }
 
-/// Holds the maps, which were fetched in so many bytes, against the targets and the facts that the manifest signs.
+/// Holds the maps, which were fetched in so many bytes, against the targets and the facts that the
+/// manifest signs.
 fn fit(
     (boot, root): (BlockMap, BlockMap),
     fetched: u64,

@@ -186,3 +186,29 @@ proptest! {
         prop_assert_eq!(parts, end / 2 - end / 3);
     }
 }
+
+#[test]
+fn what_turned_out_to_be_others_counts_as_fetched_and_the_sum_stays() {
+    let planned = Sums {
+        zero: 1,
+        kept: 20,
+        copied: 30,
+        decoded: 40,
+    };
+    for (again, copied, kept) in [(0, 30, 20), (10, 20, 20), (30, 0, 20), (45, 0, 5)] {
+        let decoded = Sums {
+            decoded: again,
+            kept: 91 - again,
+            ..Sums::default()
+        };
+        let sums = planned.instead(decoded);
+        let expected = Sums {
+            copied,
+            kept,
+            decoded: 40 + again,
+            ..planned
+        };
+        assert_eq!(sums, expected, "{again}");
+        assert_eq!(sums.zero + sums.kept + sums.copied + sums.decoded, 91);
+    }
+}

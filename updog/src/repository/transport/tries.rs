@@ -202,3 +202,28 @@ impl Tries {
 fn no_use(judged: Result<(), GiveUp>) -> Result<(), TransferError> {
     judged.or_else(|why| NoUseSnafu { why }.fail())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_during_a_pause_shares_it() {
+        let url = Url::parse("http://127.0.0.1/x").unwrap();
+        let outage = Duration::from_secs(60);
+        let tries = Tries::new(
+            Watch::nobody(),
+            &url,
+            FileKind::Target,
+            outage,
+            Arc::default(),
+        );
+        // No time passes: nothing is waited for.
+        let pause = Duration::from_millis(100);
+        assert_eq!(tries.pause().unwrap(), (pause, true));
+        assert_eq!(tries.pause().unwrap(), (pause, false));
+        assert_eq!(tries.pause().unwrap(), (pause, false));
+        *lock(&tries.paused_until) = Duration::ZERO;
+        assert_eq!(tries.pause().unwrap(), (pause * 2, true));
+    }
+}
