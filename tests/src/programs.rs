@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 /// The example that writes manual pages and completions.
 const DOCUMENTS: &str = "documents";
 
-/// What examples run. They are built as they are shipped, each for a minute or two.
+/// What examples run. In release each is linked for a minute or two.
 const EXAMPLES_RUN: [&str; 4] = ["updog", "updata", "signpost", "migrator"];
 
 /// Where the programs are, built in the profile of the running one.

@@ -36,13 +36,17 @@ fn of<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
         .collect()
 }
 
-/// The steps, each with its image or target.
+/// The steps, each with its image or target, and where it looks.
 fn steps(events: &[Value]) -> Vec<String> {
     of(events, "step")
         .iter()
         .map(|event| {
             let of = event["image"].as_str().or(event["target"].as_str());
-            format!("{} {}", event["step"].as_str().unwrap(), of.unwrap_or("-"))
+            let step = event["step"].as_str().unwrap();
+            match event["place"].as_str() {
+                Some(place) => format!("{step} {} {place}", of.unwrap()),
+                None => format!("{step} {}", of.unwrap_or("-")),
+            }
         })
         .collect()
 }
@@ -110,9 +114,9 @@ fn json_lines_tell_the_whole_session_and_nothing_else_is_on_stderr() {
             "fetch manifest.json",
             "cache_migrations -",
             &format!("fetch demo-{ARCH}-1.1.0-boot.ext4.lz4.map.lz4"),
+            "write boot",
             "write hash",
             "write root",
-            "write boot",
             "read_back hash",
             "read_back root",
             "read_back boot"
@@ -145,23 +149,25 @@ fn an_image_that_is_put_together_from_its_blocks_has_steps_too() {
             "cache_migrations -",
             &format!("fetch demo-{ARCH}-1.1.0-boot.ext4.lz4.map.lz4"),
             &format!("fetch demo-{ARCH}-1.1.0-root.ext4.lz4.map.lz4"),
-            "survey root",
-            "assemble root",
-            "survey boot",
+            "survey boot inactive",
+            "survey boot active",
             "assemble boot",
+            "survey root inactive",
+            "survey root active",
+            "assemble root",
             "read_back hash",
             "read_back root",
             "read_back boot"
         ]
     );
-    assert_eq!(ends(&events), 8, "as many as steps with a total");
+    assert_eq!(ends(&events), 10, "as many as steps with a total");
     let notes = of(&events, "note");
     let images: Vec<_> = notes
         .iter()
         .filter(|note| note["note"] == "assembled")
         .map(|note| note["image"].as_str().unwrap())
         .collect();
-    assert_eq!(images, ["root", "boot"]);
+    assert_eq!(images, ["boot", "root"]);
 }
 
 #[test]

@@ -156,7 +156,7 @@ cut_points=(
     '"step":"read_back"'
     '"effect":"clear"'
     '"effect":"swap_migrations"'
-    '"step":"survey","image":"boot"'
+    '"step":"survey","image":"root"'
     '"event":"progress"'
     '"step":"assemble","image":"boot"'
     '"effect":"mark_valid"'

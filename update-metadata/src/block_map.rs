@@ -16,6 +16,7 @@
 
 mod wire;
 
+use std::io;
 use std::ops::Range;
 
 use snafu::{OptionExt as _, Snafu, ensure};
@@ -163,6 +164,24 @@ pub enum BlockMapError {
         length: u32,
         /// Decoded bytes.
         raw: u32,
+    },
+}
+
+/// Why a map cannot be read.
+#[derive(Debug, Snafu)]
+#[snafu(visibility(pub(self)))]
+pub enum ReadMapError {
+    /// The input failed.
+    #[snafu(display("reading it"))]
+    Read {
+        /// How.
+        source: io::Error,
+    },
+    /// What came is no block map.
+    #[snafu(transparent)]
+    Map {
+        /// Why not.
+        source: BlockMapError,
     },
 }
 

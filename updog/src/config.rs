@@ -39,6 +39,8 @@ pub const DEFAULT_PATH: &str = "/etc/updog.toml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// How many threads may be asked for; more only take memory.
 pub const THREADS: RangeInclusive<u64> = 1..=64;
+/// So many more than there are cores: while some wait for the disk, others compute.
+const WAITING_THREADS: u64 = 2;
 /// As many are used unasked, at most.
 const MAX_DEFAULT_THREADS: u64 = 8;
 
@@ -276,10 +278,13 @@ impl Config {
     }
 }
 
-/// As many as there are cores, if nothing is written.
+/// [`WAITING_THREADS`] more than there are cores, up to [`MAX_DEFAULT_THREADS`], if nothing is written.
 fn threads(reader: &Reader<'_>, written: Option<&Spanned<u64>>) -> Result<usize, ConfigError> {
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let default = u64::try_from(cores).unwrap_or(1).min(MAX_DEFAULT_THREADS);
+    let default = u64::try_from(cores)
+        .unwrap_or(1)
+        .saturating_add(WAITING_THREADS)
+        .min(MAX_DEFAULT_THREADS);
     let threads = reader.number("threads", written, default, THREADS, "threads")?;
     Ok(usize::try_from(threads).unwrap_or(1))
 }

@@ -86,11 +86,15 @@ pub enum Step {
         /// Compressed.
         bytes: u64,
     },
-    /// Looking where the blocks of an image are, in its place or in the running set: `survey`, with
-    /// `image`.
+    /// Looking whether the blocks of an image are in their place, or where the running set has them:
+    /// `survey`, with `image` and `place`, which is `inactive` or `active`.
     Survey {
         /// Which.
         image: ImageKind,
+        /// In the running set, not in their place.
+        is_active: bool,
+        /// The length of what is looked through.
+        bytes: u64,
     },
     /// Putting an image together from blocks that are there and blocks that are fetched: `assemble`,
     /// with `image`.
@@ -223,9 +227,10 @@ impl Step {
     /// How many bytes there are to go through, where that is known.
     pub fn total(&self) -> Option<u64> {
         match self {
-            Self::Refresh | Self::CacheMigrations | Self::Rehearse | Self::Survey { .. } => None,
+            Self::Refresh | Self::CacheMigrations | Self::Rehearse => None,
             Self::Fetch { bytes, .. }
             | Self::Write { bytes, .. }
+            | Self::Survey { bytes, .. }
             | Self::Assemble { bytes, .. }
             | Self::ReadBack { bytes, .. }
             | Self::Verify { bytes, .. } => Some(*bytes),
@@ -243,7 +248,16 @@ impl fmt::Display for Step {
             Self::Write { image, .. } | Self::Assemble { image, .. } => {
                 write!(f, "writing the {image} image")
             }
-            Self::Survey { image } => write!(f, "looking for blocks of the {image} image"),
+            Self::Survey {
+                image, is_active, ..
+            } => {
+                let place = if *is_active {
+                    "in the running set"
+                } else {
+                    "in their place"
+                };
+                write!(f, "looking for blocks of the {image} image {place}")
+            }
             Self::ReadBack { image, .. } => write!(f, "reading back the {image} image"),
             Self::Verify { image, .. } => write!(f, "verifying the {image} image"),
         }
@@ -260,17 +274,23 @@ impl Serialize for Step {
             #[serde(skip_serializing_if = "Option::is_none")]
             image: Option<ImageKind>,
             #[serde(skip_serializing_if = "Option::is_none")]
+            place: Option<&'static str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             unit: Option<&'static str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             total: Option<u64>,
         }
+        let place = match self {
+            Self::Survey { is_active, .. } => Some(if *is_active { "active" } else { "inactive" }),
+            _ => None,
+        };
         let (step, target, image) = match self {
             Self::Refresh => ("refresh", None, None),
             Self::CacheMigrations => ("cache_migrations", None, None),
             Self::Rehearse => ("rehearse", None, None),
             Self::Fetch { target, .. } => ("fetch", Some(target.as_str()), None),
             Self::Write { image, .. } => ("write", None, Some(*image)),
-            Self::Survey { image } => ("survey", None, Some(*image)),
+            Self::Survey { image, .. } => ("survey", None, Some(*image)),
             Self::Assemble { image, .. } => ("assemble", None, Some(*image)),
             Self::ReadBack { image, .. } => ("read_back", None, Some(*image)),
             Self::Verify { image, .. } => ("verify", None, Some(*image)),
@@ -279,6 +299,7 @@ impl Serialize for Step {
             step,
             target,
             image,
+            place,
             unit: self.total().map(|_| "bytes"),
             total: self.total(),
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::cancel::{Cancel, Cancelled};
@@ -68,6 +68,15 @@ impl Watch {
         self.tell(&Event::Progress { done, total });
     }
 
+    /// Counts up to `total` units of the step, whichever thread is done with them.
+    pub fn tally(&self, total: u64) -> Tally<'_> {
+        Tally {
+            watch: self,
+            done: Mutex::new(0),
+            total,
+        }
+    }
+
     /// Something that an operator may want to know.
     pub fn note(&self, note: Note) {
         self.tell(&Event::Note(note));
@@ -91,6 +100,24 @@ impl Watch {
         let done = future.await;
         self.tell(&Event::Resumed);
         done
+    }
+}
+
+/// How far several threads are with a step.
+#[derive(Debug)]
+pub struct Tally<'a> {
+    watch: &'a Watch,
+    done: Mutex<u64>,
+    total: u64,
+}
+
+impl Tally<'_> {
+    /// So many more are done. Told one at a time, so that what is told never falls.
+    pub fn add(&self, more: usize) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = u64::try_from(more).unwrap_or(u64::MAX);
+        *done = done.saturating_add(more).min(self.total);
+        self.watch.progress(*done, self.total);
     }
 }
 

@@ -3,7 +3,7 @@
 //! no root, no virtual machine. Only the boot is played: `signpost select --consume-try` does what
 //! the boot loader does.
 //!
-//!     cargo run --release --example quickstart
+//!     cargo run --example quickstart
 
 #![allow(clippy::print_stdout)] // an example talks to whoever runs it
 

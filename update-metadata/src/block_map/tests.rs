@@ -1,3 +1,5 @@
+use std::io::{ErrorKind, Read};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -218,6 +220,26 @@ fn what_is_written_is_read_back_and_every_cut_is_noticed() {
             BlockMap::from_slice(&longer),
             Err(BlockMapError::Long { bytes: 1 })
         );
+    }
+}
+
+#[test]
+fn an_input_that_fails_is_no_short_map() {
+    struct Fails(ErrorKind);
+    impl Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::new(self.0, "it broke"))
+        }
+    }
+    let bytes = BlockMap::new(leaves()).unwrap().to_vec();
+    for kind in [ErrorKind::InvalidData, ErrorKind::UnexpectedEof] {
+        for length in [0, 20, bytes.len()] {
+            let error = BlockMap::read(&mut bytes[..length].chain(Fails(kind))).unwrap_err();
+            assert!(
+                matches!(&error, ReadMapError::Read { source } if source.kind() == kind),
+                "{length}: {error}"
+            );
+        }
     }
 }
 

@@ -17,12 +17,15 @@
 //! | 4 + 32 each | frames: length in the compressed file, SHA-256 |
 //! | 32 or 6 each | block hashes, or the first bytes of leaves |
 
+use std::io::{ErrorKind, Read};
+
+use snafu::IntoError as _;
+
 use super::{
-    BlockHashes, BlockMap, BlockMapError, Codec, Frame, HashImage, LEAF_PREFIX_BYTES, LongSnafu,
-    NoMagicSnafu, Parts, ShortSnafu, SizeSnafu, UnknownSnafu,
+    BlockHashes, BlockMap, BlockMapError, Codec, Frame, HashImage, LongSnafu, NoMagicSnafu, Parts,
+    ReadMapError, ReadSnafu, SUPERBLOCK_BYTES, ShortSnafu, SizeSnafu, UnknownSnafu,
 };
 use crate::{Digest, RawImage};
-use snafu::{OptionExt as _, ensure};
 
 const MAGIC: [u8; 8] = *b"blockmap";
 const VERSION: u32 = 1;
@@ -30,21 +33,40 @@ const LZ4: u32 = 1;
 const ZSTD: u32 = 2;
 const WHOLE: u32 = 1;
 const LEAVES: u32 = 2;
+/// For how many items there is room at first.
+const FIRST_ITEMS: usize = 1024;
 
 impl BlockMap {
     /// Reads a map. Memory is in proportion to `bytes`, whatever they announce.
     ///
     /// # Errors
     /// Every [`BlockMapError`].
-    pub fn from_slice(bytes: &[u8]) -> Result<Self, BlockMapError> {
-        let mut rest = Rest(bytes);
-        ensure!(rest.array("first bytes")? == MAGIC, NoMagicSnafu);
+    pub fn from_slice(mut bytes: &[u8]) -> Result<Self, BlockMapError> {
+        match Self::read(&mut bytes) {
+            Ok(map) => Ok(map),
+            Err(ReadMapError::Map { source }) => Err(source),
+            Err(ReadMapError::Read { .. }) => ShortSnafu { what: "bytes" }.fail(),
+        }
+    }
+
+    /// Reads a map to its end, where `input` has to end too. Memory is in proportion to what comes,
+    /// whatever it announces.
+    ///
+    /// # Errors
+    /// Every [`ReadMapError`].
+    pub fn read(input: &mut impl Read) -> Result<Self, ReadMapError> {
+        let mut rest = Rest(input);
+        if rest.array("first bytes")? != MAGIC {
+            return Err(NoMagicSnafu.build().into());
+        }
         let version = rest.number("version")?;
-        ensure!(version == VERSION, unknown("version", version));
+        if version != VERSION {
+            return Err(unknown("version", version));
+        }
         let codec = match rest.number("codec")? {
             LZ4 => Codec::Lz4,
             ZSTD => Codec::Zstd,
-            other => return unknown("codec", other).fail(),
+            other => return Err(unknown("codec", other)),
         };
         let kind = rest.number("kind of hashes")?;
         let block_length = rest.number("block length")?;
@@ -59,45 +81,27 @@ impl BlockMap {
                 superblock: Box::new(rest.array("superblock")?),
                 raw: rest.image("facts of the hash image")?,
             }),
-            other => return unknown("kind of hashes", other).fail(),
+            other => return Err(unknown("kind of hashes", other)),
         };
-        let frames = (0..frame_count)
-            .map(|_| rest.frame())
-            .collect::<Result<_, _>>()?;
-        ensure!(
-            block_length > 0,
-            SizeSnafu {
+        let frames = many(u64::from(frame_count), || rest.frame())?;
+        if block_length == 0 {
+            let no_block = SizeSnafu {
                 what: "block",
                 found: 0_u64,
-                allowed: "a power of two from 512 to 65536"
-            }
-        );
-        let blocks = 0..raw.length.div_ceil(u64::from(block_length));
+                allowed: "a power of two from 512 to 65536",
+            };
+            return Err(no_block.build().into());
+        }
+        let blocks = raw.length.div_ceil(u64::from(block_length));
         let hashes = match hash_image {
-            None => BlockHashes::Whole(
-                blocks
-                    .map(|_| rest.digest("block hashes"))
-                    .collect::<Result<_, _>>()?,
-            ),
-            Some(hash_image) => {
-                // No more than are there, and not the double of them.
-                let mut prefixes = Vec::with_capacity(rest.0.len() / LEAF_PREFIX_BYTES);
-                for _ in blocks {
-                    prefixes.push(rest.array("leaves")?);
-                }
-                BlockHashes::Leaves {
-                    prefixes,
-                    hash_image,
-                }
-            }
+            None => BlockHashes::Whole(many(blocks, || rest.digest("block hashes"))?),
+            Some(hash_image) => BlockHashes::Leaves {
+                prefixes: many(blocks, || rest.array("leaves"))?,
+                hash_image,
+            },
         };
-        ensure!(
-            rest.0.is_empty(),
-            LongSnafu {
-                bytes: rest.0.len()
-            }
-        );
-        Self::new(Parts {
+        rest.end()?;
+        let map = Self::new(Parts {
             codec,
             compressed,
             raw,
@@ -106,7 +110,8 @@ impl BlockMap {
             header_length,
             frames,
             hashes,
-        })
+        })?;
+        Ok(map)
     }
 
     /// The written form; [`from_slice`](Self::from_slice) reads it back to an equal map, if it has less
@@ -148,8 +153,26 @@ impl BlockMap {
     }
 }
 
-fn unknown(what: &'static str, value: u32) -> UnknownSnafu<&'static str, u32> {
-    UnknownSnafu { what, value }
+fn unknown(what: &'static str, value: u32) -> ReadMapError {
+    UnknownSnafu { what, value }.build().into()
+}
+
+/// `count` items, which take no more memory than they need: the list grows with what comes, and never
+/// past `count`.
+fn many<T>(
+    count: u64,
+    mut item: impl FnMut() -> Result<T, ReadMapError>,
+) -> Result<Vec<T>, ReadMapError> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let mut items = Vec::new();
+    while items.len() < count {
+        if items.len() == items.capacity() {
+            let left = count - items.len();
+            items.reserve_exact(items.len().max(FIRST_ITEMS).min(left));
+        }
+        items.push(item()?);
+    }
+    Ok(items)
 }
 
 fn put_image(out: &mut Vec<u8>, image: &RawImage) {
@@ -158,34 +181,58 @@ fn put_image(out: &mut Vec<u8>, image: &RawImage) {
 }
 
 /// What has not been read.
-struct Rest<'a>(&'a [u8]);
+struct Rest<'a, R>(&'a mut R);
 
-impl Rest<'_> {
-    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], BlockMapError> {
-        let (head, tail) = self.0.split_first_chunk().context(ShortSnafu { what })?;
-        self.0 = tail;
-        Ok(*head)
+impl<R: Read> Rest<'_, R> {
+    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], ReadMapError> {
+        let mut array = [0; N];
+        match self.0.read_exact(&mut array) {
+            Ok(()) => Ok(array),
+            // An input that knows better says why it ended.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof && error.get_ref().is_none() => {
+                Err(ShortSnafu { what }.build().into())
+            }
+            Err(error) => Err(ReadSnafu.into_error(error)),
+        }
     }
 
-    fn number(&mut self, what: &'static str) -> Result<u32, BlockMapError> {
+    fn number(&mut self, what: &'static str) -> Result<u32, ReadMapError> {
         self.array(what).map(u32::from_le_bytes)
     }
 
-    fn digest(&mut self, what: &'static str) -> Result<Digest, BlockMapError> {
+    fn digest(&mut self, what: &'static str) -> Result<Digest, ReadMapError> {
         self.array::<32>(what).map(Digest::from)
     }
 
-    fn image(&mut self, what: &'static str) -> Result<RawImage, BlockMapError> {
+    fn image(&mut self, what: &'static str) -> Result<RawImage, ReadMapError> {
         Ok(RawImage {
             length: self.array(what).map(u64::from_le_bytes)?,
             sha256: self.digest(what)?,
         })
     }
 
-    fn frame(&mut self) -> Result<Frame, BlockMapError> {
+    fn frame(&mut self) -> Result<Frame, ReadMapError> {
         Ok(Frame {
             length: self.number("frames")?,
             sha256: self.digest("frames")?,
         })
+    }
+
+    /// An error unless the input ends here.
+    fn end(&mut self) -> Result<(), ReadMapError> {
+        let mut bytes = 0_usize;
+        let mut chunk = [0; SUPERBLOCK_BYTES];
+        loop {
+            match self.0.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(length) => bytes = bytes.saturating_add(length),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(ReadSnafu.into_error(error)),
+            }
+        }
+        if bytes > 0 {
+            return Err(LongSnafu { bytes }.build().into());
+        }
+        Ok(())
     }
 }

@@ -38,6 +38,8 @@ fn everything_but_the_urls_has_a_default() {
     assert_eq!(config.transport.limits, MetadataLimits::default());
     assert_eq!(config.transport.outage_timeout, Duration::from_secs(120));
     assert_eq!(config.transport.max_rate, None);
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    assert_eq!(config.threads, (cores + 2).min(8));
 }
 
 #[test]

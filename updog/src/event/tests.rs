@@ -29,6 +29,22 @@ fn the_json_form_of_a_step_is_the_documented_one() {
                 r#"{"event": "step", "step": "write", "image": "root", "unit": "bytes", "total": 7}"#,
             ),
             (
+                Step::Survey {
+                    image,
+                    is_active: false,
+                    bytes,
+                },
+                r#"{"event": "step", "step": "survey", "image": "root", "place": "inactive", "unit": "bytes", "total": 7}"#,
+            ),
+            (
+                Step::Survey {
+                    image,
+                    is_active: true,
+                    bytes,
+                },
+                r#"{"event": "step", "step": "survey", "image": "root", "place": "active", "unit": "bytes", "total": 7}"#,
+            ),
+            (
                 Step::ReadBack { image, bytes },
                 r#"{"event": "step", "step": "read_back", "image": "root", "unit": "bytes", "total": 7}"#,
             ),

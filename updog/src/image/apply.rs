@@ -3,7 +3,7 @@
 //!
 //! One thread, the caller's, takes what is fetched and cuts it into frames; others decode, copy, hash
 //! and write, a piece of the image each. Memory is bounded: a piece for each thread, and the frames of
-//! as many pieces as wait.
+//! those, of the few that wait, and of the one that comes.
 //!
 //! Nothing here makes an image valid. Every block is the one that the map admits, which for a root image
 //! means that its leaf begins as the signed one: the caller computes the tree, and reads everything
@@ -15,7 +15,7 @@ mod worker;
 use std::io;
 use std::panic::resume_unwind;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -34,7 +34,11 @@ use crate::cancel::Cancelled;
 use crate::watch::Watch;
 
 /// Bytes of an image that are put together at once, where frames are not longer.
-const PIECE_BYTES: usize = 512 << 10;
+const PIECE_BYTES: usize = 256 << 10;
+/// Pieces that wait for a thread.
+const WAITING: usize = 2;
+/// How many threads work on frames that are longer, which take up to 8 MiB each; none of those waits.
+const LONG_FRAME_THREADS: usize = 2;
 
 /// Why an image is not in its partition.
 #[derive(Debug, Snafu)]
@@ -118,21 +122,35 @@ pub fn apply(
         .map
         .blocks_in_frame()
         .saturating_mul((PIECE_BYTES / frame).max(1));
-    let threads = threads.max(1);
-    // Pieces that wait keep the threads busy; large ones take too much memory for that.
-    let waiting = if frame > PIECE_BYTES { 0 } else { threads };
+    // One for each thread, each piece that waits, and the feed; with long frames the feed waits for one that
+    // a thread has decoded.
+    let (threads, waiting, buffers) = if frame > PIECE_BYTES {
+        let threads = threads.clamp(1, LONG_FRAME_THREADS);
+        (threads, 0, threads)
+    } else {
+        let threads = threads.max(1);
+        (threads, WAITING, threads + WAITING + 1)
+    };
     let (hand_out, pieces) = sync_channel(waiting);
+    let (give_back, spare) = channel();
+    for _ in 0..buffers {
+        // The other end is there.
+        let _ = give_back.send(Vec::new());
+    }
     let desk = Desk {
         pieces: Mutex::new(pieces),
-        spare: Mutex::default(),
+        give_back,
         lacking: Mutex::default(),
         is_stopped: AtomicBool::new(false),
     };
     thread::scope(|scope| {
+        // Their memory comes from here: what a thread asks for itself, malloc keeps apart from that of others.
         let workers: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(|| Worker::new(image, blocks).work(&desk)))
+            .map(|_| Worker::new(image, blocks))
+            .map(|worker| scope.spawn(|| worker.work(&desk)))
             .collect();
-        let fed = Feed::new(image, plan, fetched).run(blocks, hashes, &hand_out, &desk, watch);
+        let fed =
+            Feed::new(image, plan, fetched, spare).run(blocks, hashes, &hand_out, &desk, watch);
         drop(hand_out);
         // Why a worker stopped is the reason why the rest was not wanted.
         workers
@@ -149,8 +167,8 @@ pub fn apply(
 struct Desk<'h> {
     /// What is to be done.
     pieces: Mutex<Receiver<Piece<'h>>>,
-    /// Memory that was used for frames and is free again.
-    spare: Mutex<Vec<Vec<u8>>>,
+    /// Memory that was used for frames goes back to the feed.
+    give_back: Sender<Vec<u8>>,
     /// Blocks that were not where they were thought to be.
     lacking: Mutex<Vec<usize>>,
     /// Whether one has failed.

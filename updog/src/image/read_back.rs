@@ -6,7 +6,6 @@
 //! the data, up to the root hash that the boot image hands to the kernel.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 use signpost::{BlockDevice, InactivePartition};
@@ -107,7 +106,7 @@ pub fn verify(
         image: kind,
         bytes: written.length,
     });
-    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut chunk = AlignedBuffer::new(CHUNK_BYTES);
     let mut hasher = Sha256::new();
     let mut offset = 0;
     while offset < written.length {
@@ -159,7 +158,7 @@ pub fn verify_blocks(
     let judge = Judge::leaves(geometry);
     let block = judge.block_length();
     let mut blocks = vec![(); usize::try_from(geometry.data_blocks).unwrap_or(usize::MAX)];
-    let done = Mutex::new(0_u64);
+    let tally = watch.tally(total);
     in_stretches(&mut blocks, block, threads, |first, _, bytes| {
         let at = |number: usize| {
             let number = u64::try_from(number).unwrap_or(u64::MAX);
@@ -183,10 +182,7 @@ pub fn verify_blocks(
                 }
             );
         }
-        // Told one at a time, so that it never falls.
-        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-        *done = done.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        watch.progress(*done, total);
+        tally.add(bytes.len());
         Ok(())
     })?;
     watch.step_end();

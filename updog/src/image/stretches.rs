@@ -1,4 +1,4 @@
-//! An image by stretches of half a MiB or so, on several threads.
+//! An image by stretches of 256 KiB or so, on several threads.
 
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::thread;
 use super::buffer::AlignedBuffer;
 
 /// Bytes of a stretch.
-const STRETCH_BYTES: usize = 512 << 10;
+const STRETCH_BYTES: usize = 256 << 10;
 
 /// Blocks of a stretch.
 pub(super) fn blocks_in_stretch(block: usize) -> usize {
@@ -28,8 +28,7 @@ pub(super) fn in_stretches<T: Send, E: Send>(
 ) -> Result<(), E> {
     let per_stretch = blocks_in_stretch(block);
     let stretches = Mutex::new(items.chunks_mut(per_stretch).enumerate());
-    let worker = || {
-        let mut buffer = AlignedBuffer::new(per_stretch.saturating_mul(block));
+    let worker = |mut buffer: AlignedBuffer| {
         loop {
             let next = stretches
                 .lock()
@@ -46,8 +45,13 @@ pub(super) fn in_stretches<T: Send, E: Send>(
             )?;
         }
     };
+    // What a thread asks for itself, malloc keeps apart from that of others.
+    let buffers =
+        (0..threads.max(1)).map(|_| AlignedBuffer::new(per_stretch.saturating_mul(block)));
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(worker)).collect();
+        let workers: Vec<_> = buffers
+            .map(|buffer| scope.spawn(|| worker(buffer)))
+            .collect();
         workers
             .into_iter()
             .try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))

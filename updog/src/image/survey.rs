@@ -38,11 +38,11 @@ impl Survey<'_> {
         judge: &Judge,
     ) -> Result<Index, Cancelled> {
         let zero = Judge::key(judge.zero());
-        let length = usize::try_from(device.len()).unwrap_or(usize::MAX);
+        let length_in_blocks = whole_blocks(device, judge);
+        let length = usize::try_from(length_in_blocks).unwrap_or(usize::MAX);
         let mut keys = vec![zero; length / judge.block_length()];
         let (block, threads) = (judge.block_length(), self.threads);
-        // A rest that is no block is none of an image.
-        let length_in_blocks = u64::try_from(keys.len().saturating_mul(block)).unwrap_or(0);
+        let tally = self.watch.tally(length_in_blocks);
         in_stretches(&mut keys, block, threads, |first, keys, buffer| {
             self.watch.check()?;
             let blocks = read(device, judge, first, keys.len(), length_in_blocks, buffer);
@@ -50,6 +50,7 @@ impl Survey<'_> {
             for (key, hash) in keys.iter_mut().zip(hashes) {
                 *key = Judge::key(&hash);
             }
+            tally.add(keys.len().saturating_mul(block));
             Ok(())
         })?;
         Ok(Index::new(keys, zero))
@@ -77,6 +78,7 @@ impl Survey<'_> {
         let mut kept = vec![UNKNOWN; map.block_count()];
         let (block, threads) = (judge.block_length(), self.threads);
         let end = map.parts().raw.length;
+        let tally = self.watch.tally(end);
         in_stretches(&mut kept, block, threads, |first, kept, buffer| {
             self.watch.check()?;
             let mut telling = telling(map, judge, first, kept.len()).peekable();
@@ -84,20 +86,26 @@ impl Survey<'_> {
                 Some(_) => telling.any(is_there),
                 None => is_there(first),
             };
-            if !is_worth_reading {
-                return Ok(());
-            }
-            let blocks = read(device, judge, first, kept.len(), end, buffer);
-            let hashes = judge.hashes(blocks.into_iter().flatten());
-            for ((number, kept), hash) in (first..).zip(kept).zip(hashes) {
-                if map.parts().hashes.admits(number, &hash) {
-                    *kept = hash;
+            if is_worth_reading {
+                let blocks = read(device, judge, first, kept.len(), end, buffer);
+                let hashes = judge.hashes(blocks.into_iter().flatten());
+                for ((number, kept), hash) in (first..).zip(kept.iter_mut()).zip(hashes) {
+                    if map.parts().hashes.admits(number, &hash) {
+                        *kept = hash;
+                    }
                 }
             }
+            tally.add(kept.len().saturating_mul(block));
             Ok(())
         })?;
         Ok(kept)
     }
+}
+
+/// Bytes of `device` that [`Survey::read_through`] reads: a rest that is no block is none of an image.
+pub fn whole_blocks(device: &dyn BlockDevice, judge: &Judge) -> u64 {
+    let block = u64::try_from(judge.block_length()).unwrap_or(u64::MAX);
+    device.len() - device.len() % block
 }
 
 /// What the hash image of the running set says of its root image, if that is hashed as the wanted one

@@ -144,12 +144,17 @@ impl<'a> Sources<'a> {
         judge: &Judge,
         place: &dyn BlockDevice,
     ) -> Result<(Plan, Vec<Hash>), Cancelled> {
-        self.watch.step(Step::Survey { image: kind });
+        self.watch.step(Step::Survey {
+            image: kind,
+            is_active: false,
+            bytes: map.parts().raw.length,
+        });
         let survey = Survey {
             threads: self.threads,
             watch: &self.watch,
         };
         let mut kept = survey.in_place(place, map, judge)?;
+        self.watch.step_end();
         let is_there = !kept.is_empty() && !kept.contains(&UNKNOWN);
         let active = match &self.active {
             Some(active) if !is_there => {
@@ -162,7 +167,8 @@ impl<'a> Sources<'a> {
             active: active.as_ref(),
         };
         let plan = Plan::new(map, judge, found);
-        self.watch.step_end();
+        // Gone before memory for all hashes is taken.
+        drop(active);
         kept.resize(map.block_count(), UNKNOWN);
         Ok((plan, kept))
     }
@@ -347,7 +353,18 @@ impl Active {
             ImageKind::Root => survey::from_tree(&self.hash, wanted, judge),
             ImageKind::Boot | ImageKind::Hash => None,
         };
-        known.map_or_else(|| survey.read_through(self.get(kind), judge), Ok)
+        if let Some(index) = known {
+            return Ok(index);
+        }
+        let partition = self.get(kind);
+        survey.watch.step(Step::Survey {
+            image: kind,
+            is_active: true,
+            bytes: survey::whole_blocks(partition, judge),
+        });
+        let index = survey.read_through(partition, judge)?;
+        survey.watch.step_end();
+        Ok(index)
     }
 }
 

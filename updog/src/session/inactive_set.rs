@@ -133,17 +133,18 @@ impl<'a> ClearedSet<'a> {
     ) -> Result<WrittenSet<'a>, SessionError> {
         let Partitions { boot, root, hash } = &self.partitions;
         let slot = self.slot;
+        // The root image comes last: its tree, which stays in memory, is most of what an update takes.
+        let by_blocks = sources.map(|sources| sources.put_boot(boot));
+        let boot_written = match whole.unless(ImageKind::Boot, slot, by_blocks)? {
+            Some(written) => written,
+            None => whole.put(slot, ImageKind::Boot, boot, None)?,
+        };
         let by_blocks = sources.map(|sources| sources.put_root(root, hash));
         let (written_root, written_hash, tree) =
             match whole.unless(ImageKind::Root, slot, by_blocks)? {
                 Some(written) => written,
                 None => whole.put_root(slot, root, hash)?,
             };
-        let by_blocks = sources.map(|sources| sources.put_boot(boot));
-        let boot_written = match whole.unless(ImageKind::Boot, slot, by_blocks)? {
-            Some(written) => written,
-            None => whole.put(slot, ImageKind::Boot, boot, None)?,
-        };
         Ok(WrittenSet {
             version: whole.update.version.clone(),
             boot: boot_written,

@@ -1,10 +1,10 @@
 //! The block maps of an update: fetched, and held against everything else that is signed.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, BufReader, ErrorKind, Read};
 
 use update_metadata::block_map::{
-    BlockHashes, BlockMap, BlockMapError, HashImage, MAX_BLOCK_MAP_BYTES,
+    BlockHashes, BlockMap, HashImage, MAX_BLOCK_MAP_BYTES, ReadMapError,
 };
 use update_metadata::lz4::Lz4Reader;
 use update_metadata::{ImageKind, Update};
@@ -15,7 +15,8 @@ use crate::event::Step;
 use crate::exit::chain;
 use crate::image::judge::Judge;
 use crate::image::verity::Geometry;
-use crate::repository::{SignedTarget, UpdateRepository};
+use crate::repository::{SignedTarget, TargetReader, UpdateRepository};
+use crate::watch::Watch;
 
 /// Bytes of a map that are decoded at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -103,36 +104,51 @@ fn read(repository: &UpdateRepository, name: &str) -> Result<(BlockMap, u64), Un
     let target = repository
         .target(name)
         .map_err(|error| Unusable::of(name, &error))?;
-    repository.watch().step(Step::Fetch {
+    let watch = repository.watch();
+    watch.step(Step::Fetch {
         target: name.to_owned(),
         bytes: target.length,
     });
-    let decoded = decoded(repository, &target);
-    repository.watch().step_end();
-    let bytes = decoded.map_err(|error| Unusable::of(name, &error))?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_BLOCK_MAP_BYTES) {
-        let error = io::Error::from(ErrorKind::FileTooLarge);
-        return Err(Unusable::of(name, &error));
-    }
-    let map = BlockMap::from_slice(&bytes);
-    let map = map.map_err(|error: BlockMapError| Unusable::of(name, &error))?;
+    let input = Decoded {
+        reader: Lz4Reader::new(repository.open(&target)),
+        watch,
+        total: target.length,
+    };
+    let map = read_bounded(input);
+    watch.step_end();
+    let map = map.map_err(|error| Unusable::of(name, &error))?;
     Ok((map, target.length))
 }
 
-/// What a target decodes to, up to a byte more than a map may have.
-fn decoded(repository: &UpdateRepository, target: &SignedTarget) -> io::Result<Vec<u8>> {
-    let most = MAX_BLOCK_MAP_BYTES + 1;
-    let mut reader = Lz4Reader::new(repository.open(target)).take(most);
-    let mut bytes = Vec::new();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let came = reader.read(&mut chunk)?;
-        if came == 0 {
-            return Ok(bytes);
-        }
-        bytes.extend_from_slice(&chunk[..came]);
-        let received = reader.get_ref().input().received();
-        repository.watch().progress(received, target.length);
+/// The map that `input` holds, to its end: only there a target is known to be what was signed.
+fn read_bounded(input: impl Read) -> Result<BlockMap, ReadMapError> {
+    // A byte more than a map may have: the end of a longest one is seen as well.
+    let mut input = BufReader::with_capacity(CHUNK_BYTES, input.take(MAX_BLOCK_MAP_BYTES + 1));
+    let map = BlockMap::read(&mut input);
+    if let Err(ReadMapError::Map { .. }) = map {
+        // Whether it is what was signed is known at its end, and says more.
+        io::copy(&mut input, &mut io::sink()).map_err(|source| ReadMapError::Read { source })?;
+    }
+    if input.get_ref().limit() == 0 {
+        let source = io::Error::from(ErrorKind::FileTooLarge);
+        return Err(ReadMapError::Read { source });
+    }
+    map
+}
+
+/// A compressed target; who looks on is told how much of it came.
+struct Decoded<'a> {
+    reader: Lz4Reader<TargetReader>,
+    watch: &'a Watch,
+    total: u64,
+}
+
+impl Read for Decoded<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buf)?;
+        let received = self.reader.input().received();
+        self.watch.progress(received, self.total);
+        Ok(length)
     }
 }
 
@@ -205,4 +221,71 @@ fn fit(
 fn is_of(map: &BlockMap, target: &SignedTarget) -> bool {
     let file = &map.parts().compressed;
     (file.length, file.sha256) == (target.length, target.sha256)
+}
+
+#[cfg(test)]
+mod tests {
+    use update_metadata::block_map::{Codec, Frame, Parts};
+    use update_metadata::{Digest, RawImage};
+
+    use super::*;
+
+    /// What comes when a target turns out to be another one.
+    struct Other;
+
+    impl Read for Other {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "not what was signed",
+            ))
+        }
+    }
+
+    fn map() -> BlockMap {
+        let image = |length| RawImage {
+            length,
+            sha256: Digest::from([1; 32]),
+        };
+        let parts = Parts {
+            codec: Codec::Lz4,
+            compressed: image(107),
+            raw: image(4096),
+            block_length: 4096,
+            frame_length: 65_536,
+            header_length: 7,
+            frames: vec![Frame {
+                length: 100,
+                sha256: Digest::from([2; 32]),
+            }],
+            hashes: BlockHashes::Whole(vec![Digest::from([3; 32])]),
+        };
+        BlockMap::new(parts).unwrap()
+    }
+
+    #[test]
+    fn a_map_is_believed_at_the_end_of_its_target_and_a_bad_end_says_more_than_its_content() {
+        let bytes = map().to_vec();
+        assert_eq!(read_bounded(&bytes[..]).unwrap(), map());
+        for bytes in [&bytes[..], b"no map", &bytes[..100]] {
+            let error = read_bounded(bytes.chain(Other)).unwrap_err();
+            assert!(
+                chain(&error).contains("not what was signed"),
+                "{}",
+                chain(&error)
+            );
+        }
+        let error = read_bounded(&b"no map at all"[..]).unwrap_err();
+        assert!(matches!(error, ReadMapError::Map { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_map_without_an_end_is_not_read_for_ever() {
+        let endless = map().to_vec();
+        let error = read_bounded((&endless[..]).chain(io::repeat(0))).unwrap_err();
+        assert!(
+            matches!(&error, ReadMapError::Read { source } if source.kind() == ErrorKind::FileTooLarge),
+            "{error}"
+        );
+    }
 }

@@ -56,11 +56,12 @@ impl BlockHasher {
     /// For an image of `length` bytes; `None` where it has too many for any record.
     pub fn new(length: u64) -> Option<Self> {
         let block_size = block_size(length)?;
+        let blocks = usize::try_from(length.div_ceil(u64::from(block_size))).ok()?;
         Some(Self {
             block_size,
             missing: usize::try_from(block_size).ok()?,
             hasher: Sha256::new(),
-            done: Vec::new(),
+            done: Vec::with_capacity(blocks),
         })
     }
 

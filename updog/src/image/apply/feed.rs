@@ -3,12 +3,12 @@
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender};
 
 use bytes::{Buf as _, Bytes};
 use snafu::ResultExt;
 
-use super::{ApplyError, CancelledSnafu, Desk, FetchSnafu, Image, Piece, lock};
+use super::{ApplyError, CancelledSnafu, Desk, FetchSnafu, Image, Piece};
 use crate::image::judge::{Hash, UNKNOWN};
 use crate::image::plan::{Plan, Run, Source};
 use crate::watch::Watch;
@@ -24,6 +24,8 @@ pub(super) struct Feed<'a> {
     image: Image<'a>,
     plan: &'a Plan,
     fetched: &'a mut dyn Fetched,
+    /// Memory for frames, as it comes back from the threads.
+    spare: Receiver<Vec<u8>>,
     /// What has come and was not taken.
     came: Bytes,
     /// Where that begins.
@@ -31,11 +33,17 @@ pub(super) struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    pub(super) fn new(image: Image<'a>, plan: &'a Plan, fetched: &'a mut dyn Fetched) -> Self {
+    pub(super) fn new(
+        image: Image<'a>,
+        plan: &'a Plan,
+        fetched: &'a mut dyn Fetched,
+        spare: Receiver<Vec<u8>>,
+    ) -> Self {
         Self {
             image,
             plan,
             fetched,
+            spare,
             came: Bytes::new(),
             at: 0,
         }
@@ -87,11 +95,18 @@ impl<'a> Feed<'a> {
             let frames = runs.iter().flat_map(|run| frames_of(run, image));
             frames.map(|frame| image.map.frame_range(frame))
         };
-        let mut bytes = lock(&desk.spare).pop().unwrap_or_default();
+        // A thread that fails gives back what it had, too.
+        let Ok(mut bytes) = self.spare.recv() else {
+            return Ok(None);
+        };
         bytes.clear();
         let length = ranges().map(|range| range.end - range.start).sum::<u64>();
-        // No more than they need: there are several of these.
-        bytes.reserve_exact(usize::try_from(length).unwrap_or(0));
+        let length = usize::try_from(length).unwrap_or(0);
+        // No more than they need, and what is too small goes first: there are several of these.
+        if bytes.capacity() < length {
+            drop(bytes);
+            bytes = Vec::with_capacity(length);
+        }
         for range in ranges() {
             let (kind, at) = (image.kind, range.start);
             let taken = self.take(range, &mut bytes, desk);

@@ -55,6 +55,16 @@ impl Case {
         hashes: &mut [Hash],
         fetched: &mut dyn Fetched,
     ) -> Result<Vec<usize>, ApplyError> {
+        self.apply_on(THREADS, plan, hashes, fetched)
+    }
+
+    fn apply_on(
+        &self,
+        threads: usize,
+        plan: &Plan,
+        hashes: &mut [Hash],
+        fetched: &mut dyn Fetched,
+    ) -> Result<Vec<usize>, ApplyError> {
         let image = Image {
             kind: self.kind,
             map: &self.map,
@@ -62,7 +72,7 @@ impl Case {
             partition: &self.partition,
             active: Some(&self.active),
         };
-        apply(image, plan, hashes, fetched, THREADS, &Watch::nobody())
+        apply(image, plan, hashes, fetched, threads, &Watch::nobody())
     }
 
     fn hashes(&self) -> Vec<Hash> {
@@ -209,6 +219,40 @@ fn other_bytes_than_the_signed_ones_are_refused() {
             range.start, range.end
         )
     );
+}
+
+/// With frames longer than a piece there are no more buffers than threads.
+#[test]
+fn a_frame_that_is_refused_ends_it_however_few_buffers_there_are() {
+    let wanted = image(&blocks());
+    for (threads, blocks_in_frame) in [(1, 16), (2, 16), (1, 128), (2, 128), (9, 128)] {
+        let (mut file, map) = plain(&wanted, Codec::Lz4, blocks_in_frame);
+        let case = Case::boot(map, &wanted);
+        let plan = case.plan(&[], None);
+        let mut hashes = case.hashes();
+        let mut fetched = FromMemory::new(&file, &plan);
+        let lacking = case.apply_on(threads, &plan, &mut hashes, &mut fetched);
+        assert!(lacking.unwrap().is_empty());
+
+        let at = usize::try_from(case.map.frame_range(0).start).unwrap();
+        file[at + 5] ^= 1;
+        let mut hashes = case.hashes();
+        let mut fetched = FromMemory::new(&file, &plan);
+        let error = case.apply_on(threads, &plan, &mut hashes, &mut fetched);
+        assert!(
+            matches!(error, Err(ApplyError::OtherFrame { start: 7, .. })),
+            "{threads} {blocks_in_frame}: {error:?}"
+        );
+
+        // Pieces for which nothing is fetched take a buffer, too.
+        let index = index(&case.judge, &wanted);
+        let plan = case.plan(&[], Some(&index));
+        assert_eq!(plan.fetched(), 0);
+        let mut hashes = case.hashes();
+        let mut fetched = FromMemory::new(&file, &plan);
+        let lacking = case.apply_on(threads, &plan, &mut hashes, &mut fetched);
+        assert!(lacking.unwrap().is_empty());
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One thread: it puts pieces of an image together, hashes and writes them.
 
+use std::mem;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
@@ -26,7 +27,11 @@ impl Drop for UntilEnd<'_, '_> {
     fn drop(&mut self) {
         if !self.has_ended {
             self.desk.is_stopped.store(true, Ordering::Relaxed);
-            while lock(&self.desk.pieces).recv().is_ok() {}
+            // In place of the one that this thread had.
+            let _ = self.desk.give_back.send(Vec::new());
+            while let Ok(piece) = lock(&self.desk.pieces).recv() {
+                let _ = self.desk.give_back.send(piece.fetched);
+            }
         }
     }
 }
@@ -63,35 +68,45 @@ impl<'a> Worker<'a> {
                 until_end.has_ended = true;
                 return Ok(());
             };
-            let lacking = self.put(&mut piece)?;
+            let lacking = self.put(&mut piece, desk)?;
             lock(&desk.lacking).extend(lacking);
-            lock(&desk.spare).push(piece.fetched);
         }
     }
 
     /// Puts one piece into its place. Returns the blocks that are not there.
-    fn put(&mut self, piece: &mut Piece<'_>) -> Result<Vec<usize>, ApplyError> {
-        let Some(&Run { first, .. }) = piece.runs.first() else {
-            return Ok(Vec::new());
-        };
+    fn put(&mut self, piece: &mut Piece<'_>, desk: &Desk<'_>) -> Result<Vec<usize>, ApplyError> {
+        let first = piece.runs.first().map_or(0, |run| run.first);
         let block = self.image.judge.block_length();
         let start = self.offset(first);
         let left = self.image.map.parts().raw.length.saturating_sub(start);
         let length =
             usize::try_from(left).map_or(self.buffer.len(), |left| left.min(self.buffer.len()));
         let length = length.min(piece.hashes.len() * block);
+        let part = |run: &Run| {
+            let at = (run.first - first) * block;
+            at..at.saturating_add(run.count * block).min(length)
+        };
 
-        let mut lacking = Vec::new();
         let mut frames = &piece.fetched[..];
         for run in &piece.runs {
-            let at = (run.first - first) * block;
-            let end = at.saturating_add(run.count * block).min(length);
-            let hashes = &mut piece.hashes[run.first - first..];
             if run.source == Source::Fetch {
-                self.decode(run, at..end, &mut frames, hashes)?;
+                self.decode(run, part(run), &mut frames)?;
             } else {
-                self.fill(run, at..end);
-                lacking.extend(self.judge(run.first, at..end, hashes));
+                self.fill(run, part(run));
+            }
+        }
+        // The feed may wait for it.
+        let _ = desk.give_back.send(mem::take(&mut piece.fetched));
+
+        let mut lacking = Vec::new();
+        for run in &piece.runs {
+            let hashes = &mut piece.hashes[run.first - first..];
+            let others = self.judge(run.first, part(run), hashes);
+            if run.source != Source::Fetch {
+                lacking.extend(others);
+            } else if let Some(&number) = others.first() {
+                let (kind, offset) = (self.image.kind, self.offset(number));
+                return OtherBlockSnafu { kind, offset }.fail();
             }
         }
         let is_written = piece.runs.iter().all(|run| run.source == Source::Keep);
@@ -147,14 +162,12 @@ impl<'a> Worker<'a> {
     }
 
     /// Decodes the frames of `run`, which come next in `frames`, into a part of the buffer. Each is
-    /// judged by its own hash before it is decoded, and its blocks by theirs while they are in the
-    /// processor's cache.
+    /// judged by its own hash before it is decoded.
     fn decode(
         &mut self,
         run: &Run,
         part: Range<usize>,
         frames: &mut &[u8],
-        hashes: &mut [Hash],
     ) -> Result<(), ApplyError> {
         let Image { map, kind, .. } = self.image;
         let indices = frames_of(run, self.image);
@@ -182,7 +195,6 @@ impl<'a> Worker<'a> {
             ensure!(is_signed, other(index));
         }
         let mut at = part.start;
-        let mut done = 0;
         for (index, frame) in indices.zip(split) {
             let raw = usize::try_from(map.frame_raw_length(index)).unwrap_or(usize::MAX);
             let end = at.saturating_add(raw);
@@ -190,12 +202,6 @@ impl<'a> Worker<'a> {
             let into = into.with_context(|| other(index))?;
             let start = map.frame_range(index).start;
             frame::decode(map.parts().codec, frame, into).context(FrameSnafu { kind, start })?;
-            let others = self.judge(run.first + done, at..end, &mut hashes[done..]);
-            if let Some(&number) = others.first() {
-                let offset = self.offset(number);
-                return OtherBlockSnafu { kind, offset }.fail();
-            }
-            done += map.blocks_in_frame();
             at = end;
         }
         Ok(())

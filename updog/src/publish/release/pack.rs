@@ -40,10 +40,10 @@ impl<W: Write> Packer<W> {
     pub(super) fn new(packing: Packing, length: u64, output: W) -> io::Result<Self> {
         Ok(match packing {
             Packing::Whole => {
-                // A client holds one block in memory; larger ones compress no better by LZ4, whose
+                // A client holds one block in memory; larger ones compress hardly better by LZ4, whose
                 // window is 64 KiB. The two checks cost it nothing.
                 let info = FrameInfo::new()
-                    .block_size(BlockSize::Max1MB)
+                    .block_size(BlockSize::Max256KB)
                     .block_mode(BlockMode::Independent)
                     .content_size(Some(length))
                     .content_checksum(true);

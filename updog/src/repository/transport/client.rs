@@ -14,6 +14,11 @@ use super::settings::{ClientIdentity, TransportSettings};
 
 /// A larger file is no collection of certificates.
 const MAX_PEM_BYTES: u64 = 4 << 20;
+/// Bytes that a server may send over HTTP/2 before they are taken, which wait in memory: of one file,
+/// 10 MiB each second where an answer takes a tenth of one.
+pub(super) const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// The same of all that come over one connection: see `parts`.
+pub(super) const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 
 /// Why a client cannot be made.
 #[derive(Debug, Snafu)]
@@ -105,7 +110,9 @@ fn builder(settings: &TransportSettings) -> reqwest::Result<ClientBuilder> {
         .connect_timeout(settings.connect_timeout)
         .redirect(redirect::policy())
         // It would carry the query to whom a server redirects.
-        .referer(false);
+        .referer(false)
+        .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     let Some(proxy) = &settings.https_proxy else {
         // reqwest reads HTTPS_PROXY and NO_PROXY itself, in lower case too.
         return Ok(builder);

@@ -24,6 +24,7 @@ pub(super) use self::wanted::Wanted;
 use super::super::pace::FileKind;
 use super::Shared;
 use super::body::Body;
+use super::client::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use super::delivery::{Delivery, Ended};
 use super::error::{OtherLengthSnafu, ShortSnafu, TransferError};
 use super::request::length_of;
@@ -35,9 +36,13 @@ use crate::repository::ranges::{Chunk, RangesError};
 const AT_ONCE: usize = 4;
 /// No range is asked for while more than this of those before it is unread. More requests do not make
 /// a long range faster, and one that waits unread is broken off by servers. Together with [`AT_ONCE`] it
-/// keeps those that wait from taking up the window of an HTTP/2 connection, 5 MiB of which each
-/// request has up to 2.
+/// keeps those that wait from taking up the window of an HTTP/2 connection: all but the last one asked for
+/// have less than this, and that one has a window of its own.
 const UNREAD_BYTES: u64 = 1 << 20;
+const _: () = assert!(
+    UNREAD_BYTES + STREAM_WINDOW_BYTES as u64 <= CONNECTION_WINDOW_BYTES as u64,
+    "the range that is read can always come"
+);
 /// The most bytes that are handed over at once.
 pub(super) const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that wait for their turn, of each request.
