@@ -82,13 +82,16 @@ fn a_primary_before_its_backup_is_noticed() {
     assert!(is_noticed(|operations| {
         // A change of the table is four synced groups: header and entries of the backup, then of
         // the primary.
-        let last = operations.iter().rposition(is_image).unwrap();
-        let (images, table) = operations.split_at(last + 2);
-        let groups: Vec<_> = table.split_inclusive(|op| *op == Operation::Sync).collect();
-        assert_eq!(groups.len(), 8, "marked valid, and armed");
-        let swapped = groups
+        let groups: Vec<_> = operations
+            .split_inclusive(|op| *op == Operation::Sync)
+            .collect();
+        // Marked valid, and armed.
+        let (images, table) = groups.split_at(groups.len() - 8);
+        let is_change = |group: &&[Operation]| group.len() > 1 && !group.iter().any(is_image);
+        assert!(table.iter().all(is_change));
+        let swapped = table
             .chunks(4)
             .flat_map(|change| [change[2], change[3], change[0], change[1]]);
-        [images, &swapped.collect::<Vec<_>>().concat()].concat()
+        [images.concat(), swapped.collect::<Vec<_>>().concat()].concat()
     }));
 }

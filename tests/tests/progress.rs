@@ -160,7 +160,7 @@ fn an_image_that_is_put_together_from_its_blocks_has_steps_too() {
             "read_back boot"
         ]
     );
-    assert_eq!(ends(&events), 10, "as many as steps with a total");
+    assert_eq!(ends(&events), 12, "as many as steps with a total");
     let notes = of(&events, "note");
     let images: Vec<_> = notes
         .iter()

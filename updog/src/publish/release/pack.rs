@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn lz4_is_one_frame_of_the_content_with_its_length_and_checksum() {
         for (packing, block_size) in [
-            (Packing::Whole, 0b0110_0000),
+            (Packing::Whole, 0b0101_0000),
             (Packing::Frames(Codec::Lz4), 0b0100_0000),
         ] {
             let frame = packed(packing, &content(), 1 << 20);
