@@ -38,9 +38,9 @@ const AT_ONCE: usize = 4;
 /// a long range faster, and one that waits unread is broken off by servers. Together with [`AT_ONCE`] it
 /// keeps those that wait from taking up the window of an HTTP/2 connection: all but the last one asked for
 /// have less than this, and that one has a window of its own.
-const UNREAD_BYTES: u64 = 1 << 20;
+const UNREAD_BYTES: u32 = 1 << 20;
 const _: () = assert!(
-    UNREAD_BYTES + STREAM_WINDOW_BYTES as u64 <= CONNECTION_WINDOW_BYTES as u64,
+    UNREAD_BYTES + STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES,
     "the range that is read can always come"
 );
 /// The most bytes that are handed over at once.
@@ -262,7 +262,7 @@ impl Row {
 
 /// Pure: whether the next range may be asked for.
 fn may_ask(has_begun: bool, under_way: usize, unread: u64) -> bool {
-    under_way == 0 || has_begun && under_way < AT_ONCE && unread < UNREAD_BYTES
+    under_way == 0 || has_begun && under_way < AT_ONCE && unread < u64::from(UNREAD_BYTES)
 }
 
 #[cfg(test)]
@@ -279,9 +279,9 @@ mod tests {
             (true, AT_ONCE - 1, 1, true),
             (true, AT_ONCE, 1, false),
             // A long one does not get faster by others beside it.
-            (true, 1, UNREAD_BYTES - 1, true),
-            (true, 1, UNREAD_BYTES, false),
-            (true, 0, UNREAD_BYTES, true),
+            (true, 1, u64::from(UNREAD_BYTES) - 1, true),
+            (true, 1, u64::from(UNREAD_BYTES), false),
+            (true, 0, u64::from(UNREAD_BYTES), true),
         ] {
             let found = may_ask(has_begun, under_way, unread);
             assert_eq!(found, expected, "{has_begun} {under_way} {unread}");
