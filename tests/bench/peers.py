@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from typing import Callable
 
-from testbed import KINDS
+from testbed import KINDS, Missing
 
 
 @dataclasses.dataclass
@@ -158,15 +158,24 @@ def systemd_pull(bench):
 # What the running set lacks.
 
 
-def casync(bench):
-    """Chunks that the running set's partitions lack, each by its digest. The index is not signed."""
+def casync(bench, cache=None):
+    """Chunks that the running set's partitions lack, each by its digest. The index is not signed. Where the running
+    set's chunks lie is kept in `cache` meanwhile, a link for each; else on the medium of the disk."""
     def make(folder):
         for kind in KINDS:
             run("casync", "make", f"--store={folder}/default.castr", folder / f"{kind}.caibx", bench.image(kind))
     served = bench.url(bench.once("casync", make))
-    return script(*(f"casync extract --store={served}/default.castr --seed={bench.partitions['A', kind]} "
+    return script(f"export TMPDIR={cache or bench.scratch}",
+                  *(f"casync extract --store={served}/default.castr --seed={bench.partitions['A', kind]} "
                     f"{served}/{kind}.caibx {bench.partitions['B', kind]}" for kind in KINDS),
                   f"sync {' '.join(targets(bench))}")
+
+
+def casync_disk(bench):
+    """As casync is without further ado: what it keeps meanwhile lies in a file system on a disk, DIR's."""
+    if bench.real:
+        raise Missing("with --disk real that is casync's row")
+    return casync(bench, cache=bench.on_disk())
 
 
 def zchunk(bench):
@@ -193,5 +202,6 @@ PEERS = {
     "rauc": Peer(rauc, ("rauc", "mksquashfs", "dbus-daemon", "dbus-send", "openssl"), "full"),
     "systemd-pull": Peer(systemd_pull, (SYSTEMD_PULL,), "full"),
     "casync": Peer(casync, ("casync",), "delta"),
+    "casync-disk": Peer(casync_disk, ("casync",), "delta"),
     "zchunk": Peer(zchunk, ("zck", "zckdl", "unzck"), "delta"),
 }

@@ -64,6 +64,12 @@ class Bench:
         # Processes whose parent is gone become children of this one.
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
+    def on_disk(self):
+        """A folder on DIR's medium that is gone afterwards."""
+        folder = self.work / self.scratch.name
+        folder.mkdir(exist_ok=True)
+        return folder
+
     def image(self, kind, version="v2"):
         return self.dir / version / f"{kind}.img"
 
@@ -204,6 +210,7 @@ class Bench:
             subprocess.run(["partx", "-d", self.loop], check=False)
             subprocess.run(["losetup", "-d", self.loop], check=False)
         shutil.rmtree(self.scratch, ignore_errors=True)
+        shutil.rmtree(self.work / self.scratch.name, ignore_errors=True)
 
     def spoil(self, source):
         """`source` in the place of whatever the run before wrote: noise, or zeros."""
