@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{Advice, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{Advice, FallocateFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use snafu::{ResultExt, Snafu};
 
@@ -59,6 +59,13 @@ pub trait BlockDevice: Send + Sync + fmt::Debug {
     /// [`DIRECT_ALIGNMENT`].
     fn write_direct_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
         self.write_at(offset, buf)
+    }
+
+    /// Turns `length` bytes from `offset` on into zeros without writing them, and says whether it did. If
+    /// not, which is no error, any of them are zeros: not everything can do that, nor for every range. Not
+    /// durable before [`sync`](Self::sync).
+    fn zero_at(&self, offset: u64, length: usize) -> io::Result<bool> {
+        check_bounds(self.len(), offset, length).map(|()| false)
     }
 
     /// Returns once everything written before is on the medium.
@@ -348,6 +355,20 @@ impl BlockDevice for FileDevice {
             }
         }
         self.file.write_all_at(buf, offset)
+    }
+
+    /// A hole: a block device that can do so forgets what it had there, a file takes less room.
+    fn zero_at(&self, offset: u64, length: usize) -> io::Result<bool> {
+        check_access(self.access)?;
+        check_bounds(self.length, offset, length)?;
+        let Ok(length) = u64::try_from(length) else {
+            return Ok(false);
+        };
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        // Whatever is in the way: who writes the zeros then sees whether it is an error.
+        let zeroed =
+            rustix::io::retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, offset, length));
+        Ok(zeroed.is_ok())
     }
 
     /// A block device is also told to empty its own write cache.

@@ -94,6 +94,11 @@ impl BlockDevice for Window {
         self.device.write_direct_at(at, buf)
     }
 
+    fn zero_at(&self, offset: u64, length: usize) -> io::Result<bool> {
+        device::check_access(self.access)?;
+        self.device.zero_at(self.place(offset, length)?, length)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.device.sync()
     }
@@ -141,6 +146,8 @@ mod tests {
         let memory = memory();
         let window = window(&memory, 10, 10, Access::ReadOnly);
         let error = window.write_at(0, &[1]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        let error = window.zero_at(0, 1).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert_eq!(memory.to_bytes(), [0xaa; 100]);
     }

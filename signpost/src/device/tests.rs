@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::os::unix::net::UnixListener;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::Window;
 
 fn folder() -> TempDir {
     TempDir::new().unwrap()
@@ -60,10 +61,38 @@ fn what_does_not_fit_is_not_written_and_makes_nothing_longer() {
 }
 
 #[test]
+fn zeros_are_made_in_their_place_and_nowhere_else() {
+    let folder = folder();
+    let path = image(&folder, &vec![7; 20_000]);
+    let device = FileDevice::open(&path, Access::ReadWrite).unwrap();
+    for (offset, length) in [(20_000, 1), (19_999, 2), (u64::MAX, 1), (0, usize::MAX)] {
+        let error = device.zero_at(offset, length).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{offset}");
+    }
+    assert!(!device.zero_at(0, 0).unwrap());
+    assert_eq!(fs::read(&path).unwrap(), vec![7; 20_000]);
+
+    let device: Arc<dyn BlockDevice> = Arc::new(device);
+    let window = Window::new(device, 4096, 12_288, Access::ReadWrite, "window").unwrap();
+    assert!(window.zero_at(4096, 8193).is_err());
+    assert!(window.zero_at(4096, 8192).unwrap());
+    let mut expected = vec![7; 20_000];
+    expected[8192..16_384].fill(0);
+    assert_eq!(fs::read(&path).unwrap(), expected);
+    let mut found = [1; 12_288];
+    window.read_back_at(0, &mut found).unwrap();
+    assert_eq!(found, expected[4096..16_384]);
+}
+
+#[test]
 fn a_disk_opened_for_reading_is_not_written() {
     let folder = folder();
     let path = image(&folder, b"12345");
     let device = FileDevice::open(&path, Access::ReadOnly).unwrap();
+    assert_eq!(
+        device.zero_at(0, 5).unwrap_err().kind(),
+        ErrorKind::PermissionDenied
+    );
     assert_eq!(
         device.write_at(0, b"x").unwrap_err().kind(),
         ErrorKind::PermissionDenied

@@ -47,6 +47,10 @@ impl BlockDevice for InactivePartition {
         self.window.write_direct_at(offset, buf)
     }
 
+    fn zero_at(&self, offset: u64, length: usize) -> io::Result<bool> {
+        self.window.zero_at(offset, length)
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.window.sync()
     }

@@ -1,11 +1,12 @@
 //! One thread: it puts pieces of an image together, hashes and writes them.
 
-use std::mem;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
+use std::{iter, mem};
 
 use signpost::BlockDevice;
 use snafu::{OptionExt, ResultExt, ensure};
+use update_metadata::ImageKind;
 
 use super::feed::frames_of;
 use super::{
@@ -87,6 +88,15 @@ impl<'a> Worker<'a> {
             at..at.saturating_add(run.count * block).min(length)
         };
 
+        if let [run] = &piece.runs[..]
+            && run.source == Source::Zero
+        {
+            let _ = desk.give_back.send(mem::take(&mut piece.fetched));
+            let found = iter::repeat_n(*self.image.judge.zero(), run.count);
+            let lacking = self.judge(first, found, piece.hashes);
+            self.zero(start, part(run).len())?;
+            return Ok(lacking);
+        }
         let mut frames = &piece.fetched[..];
         for run in &piece.runs {
             if run.source == Source::Fetch {
@@ -101,7 +111,8 @@ impl<'a> Worker<'a> {
         let mut lacking = Vec::new();
         for run in &piece.runs {
             let hashes = &mut piece.hashes[run.first - first..];
-            let others = self.judge(run.first, part(run), hashes);
+            let blocks = self.buffer[part(run)].chunks(block);
+            let others = self.judge(run.first, self.image.judge.hashes(blocks), hashes);
             if run.source != Source::Fetch {
                 lacking.extend(others);
             } else if let Some(&number) = others.first() {
@@ -111,16 +122,34 @@ impl<'a> Worker<'a> {
         }
         let is_written = piece.runs.iter().all(|run| run.source == Source::Keep);
         if !is_written {
-            let partition = self.image.partition;
-            partition
-                .write_direct_at(start, &self.buffer[..length])
-                .with_context(|_| WriteSnafu {
-                    kind: self.image.kind,
-                    partition: partition.name(),
-                    offset: start,
-                })?;
+            self.write(start, length)?;
         }
         Ok(lacking)
+    }
+
+    /// Writes the beginning of the buffer.
+    fn write(&self, start: u64, length: usize) -> Result<(), ApplyError> {
+        let partition = self.image.partition;
+        let written = partition.write_direct_at(start, &self.buffer[..length]);
+        written.with_context(|_| self.writing(start))
+    }
+
+    /// Has the device make zeros, or writes them.
+    fn zero(&mut self, start: u64, length: usize) -> Result<(), ApplyError> {
+        let zeroed = self.image.partition.zero_at(start, length);
+        if zeroed.with_context(|_| self.writing(start))? {
+            return Ok(());
+        }
+        self.buffer[..length].fill(0);
+        self.write(start, length)
+    }
+
+    fn writing(&self, offset: u64) -> WriteSnafu<ImageKind, String, u64> {
+        WriteSnafu {
+            kind: self.image.kind,
+            partition: self.image.partition.name(),
+            offset,
+        }
     }
 
     /// Fills a part of the buffer from where `run` says. What a disk does not give is filled with
@@ -145,11 +174,15 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Puts the hashes of the blocks from number `first` on, which lie in a part of the buffer, into
-    /// `hashes`. Returns those that are not what is wanted.
-    fn judge(&self, first: usize, part: Range<usize>, hashes: &mut [Hash]) -> Vec<usize> {
-        let Image { map, judge, .. } = self.image;
-        let found = judge.hashes(self.buffer[part].chunks(judge.block_length()));
+    /// Puts what was `found`, the hashes of the blocks from number `first` on, into `hashes`. Returns those
+    /// that are not what is wanted.
+    fn judge(
+        &self,
+        first: usize,
+        found: impl Iterator<Item = Hash>,
+        hashes: &mut [Hash],
+    ) -> Vec<usize> {
+        let map = self.image.map;
         let mut others = Vec::new();
         for ((number, found), hash) in (first..).zip(found).zip(hashes) {
             if map.parts().hashes.admits(number, &found) {
