@@ -177,6 +177,9 @@ pub enum ReadMapError {
         /// How.
         source: io::Error,
     },
+    /// It goes on behind the most bytes that a map may have.
+    #[snafu(display("it goes on behind byte {MAX_BLOCK_MAP_BYTES}, where the longest map ends"))]
+    TooLong,
     /// What came is no block map.
     #[snafu(transparent)]
     Map {

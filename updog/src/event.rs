@@ -175,6 +175,16 @@ pub enum Note {
         /// Bytes that are zeros.
         made: u64,
     },
+    /// Putting an image together from its blocks has ended without it: the run ends, or the image is
+    /// fetched whole.
+    Incomplete {
+        /// Which.
+        image: ImageKind,
+        /// Bytes that came over the network.
+        fetched: u64,
+        /// In so many requests.
+        requests: u64,
+    },
     /// There are no settings yet that a migration could be tried on.
     NothingToRehearse {
         /// Where they would be.
@@ -316,6 +326,22 @@ fn effect<S: Serializer>(effect: &Effect, serializer: S) -> Result<S::Ok, S::Err
     Form { effect: *effect }.serialize(serializer)
 }
 
+/// Bytes, and in how many requests they came.
+struct Fetched(u64, u64);
+
+impl fmt::Display for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(bytes, requests) = self;
+        write!(f, "{} fetched", HumanBytes(*bytes))?;
+        match requests {
+            // From a file.
+            0 => Ok(()),
+            1 => f.write_str(" in 1 request"),
+            _ => write!(f, " in {requests} requests"),
+        }
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -333,13 +359,7 @@ impl fmt::Display for Note {
                 kept,
                 made,
             } => {
-                write!(f, "the {image} image: {} fetched", HumanBytes(*fetched))?;
-                match requests {
-                    // From a file.
-                    0 => {}
-                    1 => f.write_str(" in 1 request")?,
-                    _ => write!(f, " in {requests} requests")?,
-                }
+                write!(f, "the {image} image: {}", Fetched(*fetched, *requests))?;
                 write!(
                     f,
                     " for {} of it; {} copied from the running set, {} in place, {} of zeros",
@@ -347,6 +367,17 @@ impl fmt::Display for Note {
                     HumanBytes(*copied),
                     HumanBytes(*kept),
                     HumanBytes(*made)
+                )
+            }
+            Self::Incomplete {
+                image,
+                fetched,
+                requests,
+            } => {
+                let fetched = Fetched(*fetched, *requests);
+                write!(
+                    f,
+                    "the {image} image was not put together from its blocks; {fetched} for that"
                 )
             }
             Self::NothingToRehearse { datastore } => write!(

@@ -9,7 +9,7 @@ use update_metadata::block_map::{BlockHashes, BlockMap};
 
 /// Checks every promise.
 pub fn run(data: &[u8]) {
-    let map = match BlockMap::from_slice(data) {
+    let map = match BlockMap::read(data) {
         Ok(map) => map,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };

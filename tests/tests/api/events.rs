@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 use system_tests::api::Api;
+use system_tests::publisher::{ARCH, VARIANT};
+use system_tests::server::Fault;
 use system_tests::world::TwoReleases as World;
 
 /// A listener, message by message.
@@ -144,4 +146,25 @@ fn metrics_say_how_the_host_stands() {
             .unwrap();
         assert!(value > 0.0, "{name}{value}");
     }
+}
+
+#[test]
+fn what_a_failed_update_by_blocks_fetched_is_counted() {
+    let world = World::new();
+    world.host.configure("outage_timeout_seconds = 1\n");
+    let boot = format!("{VARIANT}-{ARCH}-1.1.0-boot.ext4.lz4");
+    let boot = world.publisher.target(&boot);
+    let boot = boot.file_name().unwrap().to_str().unwrap();
+    world.server.fault(boot, Fault::DropAfter(20_000), 1);
+    world.server.fault(boot, Fault::Status(503), 1000);
+    let api = Api::start(&world.host);
+    api.done("refresh-updates");
+    let status = api.done("prepare-update");
+    assert_eq!(status["most_recent_command"]["cmd_status"], "Failed");
+    let metrics = api.get("/metrics").expect(200).body;
+    let name = "updog_image_bytes_total{what=\"fetched\"} ";
+    let fetched = metrics.lines().find_map(|line| line.strip_prefix(name));
+    let fetched: u64 = fetched.unwrap().parse().unwrap();
+    // The maps are shorter.
+    assert!((20_000..30_000).contains(&fetched), "{fetched}");
 }

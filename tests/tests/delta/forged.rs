@@ -104,7 +104,7 @@ impl Release {
         lz4_flex::frame::FrameDecoder::new(&self.targets[&name][..])
             .read_to_end(&mut bytes)
             .unwrap();
-        let map = BlockMap::from_slice(&bytes).unwrap();
+        let map = BlockMap::read(&bytes[..]).unwrap();
         let mut parts = map.parts().clone();
         change(&mut parts);
         let map = BlockMap::new(parts).unwrap().to_vec();
@@ -144,7 +144,10 @@ fn maps_that_are_missing_or_of_something_else_are_not_used() {
     for (bytes, said) in [
         (b"no frame".to_vec(), "cannot be used"),
         (packed(b"no map"), "cannot be used"),
-        (packed(&vec![0; (64 << 20) + 1]), "file too large"),
+        (
+            packed(&vec![0; (64 << 20) + 1]),
+            "it goes on behind byte 67108864",
+        ),
     ] {
         release.updates_and_says(
             |targets, _| {

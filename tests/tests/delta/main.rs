@@ -6,6 +6,8 @@
 mod forged;
 mod resume;
 
+use std::os::unix::fs::MetadataExt as _;
+
 use system_tests::host::Host;
 use system_tests::programs::Ran;
 use system_tests::publisher::{ARCH, Images, Publisher, VARIANT, noise};
@@ -155,6 +157,21 @@ fn an_update_fetches_what_the_running_set_has_not() {
 }
 
 #[test]
+fn a_long_stretch_of_zeros_is_neither_fetched_nor_written() {
+    let world = World::new();
+    world.host.signpost(&["clear-inactive"]).done();
+    let wiped = noise("wiped", BLOCKS * BLOCK);
+    world.host.overwrite("B", "root", &wiped);
+    let room = || std::fs::metadata(world.host.disk()).unwrap().blocks();
+    let before = room();
+    world.update().done();
+    world.expect_new();
+    // A hole of 256 KiB is more than the other two images take.
+    let after = room();
+    assert!(after < before, "{before} {after}");
+}
+
+#[test]
 fn an_update_without_delta_fetches_everything_and_only_once() {
     let world = World::new();
     world.host.configure("delta = false\n");
@@ -170,6 +187,8 @@ fn an_update_without_delta_fetches_everything_and_only_once() {
 fn whatever_is_wrong_with_parts_the_image_gets_there() {
     let world = World::new();
     world.host.configure("outage_timeout_seconds = 1\n");
+    let boot_map = format!("{VARIANT}-{ARCH}-1.1.0-boot.ext4.lz4.map.lz4");
+    let boot_map = std::fs::read(world.publisher.target(&boot_map)).unwrap();
     for (part, fault, said) in [
         (
             "root.ext4",
@@ -202,6 +221,12 @@ fn whatever_is_wrong_with_parts_the_image_gets_there() {
             Fault::Replace(b"nothing".to_vec()),
             "cannot be used",
         ),
+        // Sound, and another image's.
+        (
+            "root.ext4.lz4.map",
+            Fault::Replace(boot_map),
+            "Hash mismatch",
+        ),
         ("boot.ext4.lz4.map", Fault::Status(404), "cannot be used"),
     ] {
         world.host.signpost(&["clear-inactive"]).done();
@@ -226,6 +251,7 @@ fn a_mirror_that_swaps_blocks_is_found_out() {
     world
         .update()
         .expect(1)
+        .says("the root image was not put together from its blocks; ")
         .says("are not what was signed")
         .says("the compressed file is damaged");
     assert_eq!(world.host.bits()[1], [0, 0, 0]);

@@ -7,6 +7,14 @@ use super::*;
 const BLOCK: u32 = 4096;
 const FRAME: u32 = 65_536;
 
+/// From memory, which does not fail.
+fn read(bytes: &[u8]) -> Result<BlockMap, BlockMapError> {
+    BlockMap::read(bytes).map_err(|error| match error {
+        ReadMapError::Map { source } => source,
+        error => panic!("{error}"),
+    })
+}
+
 fn digest(byte: u8) -> Digest {
     Digest::from([byte; 32])
 }
@@ -207,39 +215,52 @@ fn what_is_written_is_read_back_and_every_cut_is_noticed() {
     for parts in [whole(), leaves()] {
         let map = BlockMap::new(parts).unwrap();
         let bytes = map.to_vec();
-        assert_eq!(BlockMap::from_slice(&bytes).as_ref(), Ok(&map));
+        assert_eq!(read(&bytes).as_ref(), Ok(&map));
         for length in 0..bytes.len() {
-            let error = BlockMap::from_slice(&bytes[..length]).unwrap_err();
+            let error = read(&bytes[..length]).unwrap_err();
             assert!(
                 matches!(error, BlockMapError::Short { .. }),
                 "{length}: {error}"
             );
         }
         let longer = [&bytes[..], &[0]].concat();
-        assert_eq!(
-            BlockMap::from_slice(&longer),
-            Err(BlockMapError::Long { bytes: 1 })
-        );
+        assert_eq!(read(&longer), Err(BlockMapError::Long { bytes: 1 }));
+    }
+}
+
+/// An input that fails.
+struct Fails(ErrorKind);
+
+impl Read for Fails {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::new(self.0, "it broke"))
     }
 }
 
 #[test]
-fn an_input_that_fails_is_no_short_map() {
-    struct Fails(ErrorKind);
-    impl Read for Fails {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::new(self.0, "it broke"))
-        }
-    }
+fn a_map_is_believed_at_the_end_of_its_input_and_a_bad_end_says_more_than_its_content() {
     let bytes = BlockMap::new(leaves()).unwrap().to_vec();
     for kind in [ErrorKind::InvalidData, ErrorKind::UnexpectedEof] {
-        for length in [0, 20, bytes.len()] {
-            let error = BlockMap::read(&mut bytes[..length].chain(Fails(kind))).unwrap_err();
+        for bytes in [&[][..], &bytes[..20], &bytes, b"no map"] {
+            let error = BlockMap::read(bytes.chain(Fails(kind))).unwrap_err();
             assert!(
                 matches!(&error, ReadMapError::Read { source } if source.kind() == kind),
-                "{length}: {error}"
+                "{}: {error}",
+                bytes.len()
             );
         }
+    }
+}
+
+#[test]
+fn an_input_without_an_end_is_not_read_for_ever() {
+    for bytes in [BlockMap::new(whole()).unwrap().to_vec(), b"no map".to_vec()] {
+        let endless = || bytes.chain(io::repeat(0));
+        let error = BlockMap::read(endless()).unwrap_err();
+        assert!(matches!(error, ReadMapError::TooLong), "{error}");
+        // As long as the longest.
+        let error = BlockMap::read(endless().take(MAX_BLOCK_MAP_BYTES)).unwrap_err();
+        assert!(matches!(error, ReadMapError::Map { .. }), "{error}");
     }
 }
 
@@ -254,15 +275,12 @@ fn other_forms_are_named() {
     ] {
         let mut other = bytes.clone();
         other[at] = 77;
-        assert_eq!(
-            BlockMap::from_slice(&other).unwrap_err().to_string(),
-            expected
-        );
+        assert_eq!(read(&other).unwrap_err().to_string(), expected);
     }
     let mut other = bytes;
     other[20..24].copy_from_slice(&[0; 4]);
     assert!(matches!(
-        BlockMap::from_slice(&other),
+        read(&other),
         Err(BlockMapError::Size { what: "block", .. })
     ));
 }
@@ -273,21 +291,18 @@ fn counts_that_nothing_follows_cost_no_memory() {
     // The number of frames, and the image's length.
     bytes[32..36].copy_from_slice(&u32::MAX.to_le_bytes());
     bytes[76..84].copy_from_slice(&u64::MAX.to_le_bytes());
-    assert_eq!(
-        BlockMap::from_slice(&bytes),
-        Err(BlockMapError::Short { what: "frames" })
-    );
+    assert_eq!(read(&bytes), Err(BlockMapError::Short { what: "frames" }));
 }
 
 proptest! {
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), at in 0_usize..2000, value: u8) {
-        let _ = BlockMap::from_slice(&bytes);
+        let _ = read(&bytes);
         for parts in [whole(), leaves()] {
             let mut bent = BlockMap::new(parts).unwrap().to_vec();
             let at = at % bent.len();
             bent[at] = value;
-            if let Ok(map) = BlockMap::from_slice(&bent) {
+            if let Ok(map) = read(&bent) {
                 // What was accepted is what was read.
                 prop_assert_eq!(map.to_vec(), bent);
             }

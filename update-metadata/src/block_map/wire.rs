@@ -17,13 +17,14 @@
 //! | 4 + 32 each | frames: length in the compressed file, SHA-256 |
 //! | 32 or 6 each | block hashes, or the first bytes of leaves |
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, BufReader, ErrorKind, Read};
 
-use snafu::IntoError as _;
+use snafu::{IntoError as _, ResultExt as _};
 
 use super::{
-    BlockHashes, BlockMap, BlockMapError, Codec, Frame, HashImage, LongSnafu, NoMagicSnafu, Parts,
-    ReadMapError, ReadSnafu, SUPERBLOCK_BYTES, ShortSnafu, SizeSnafu, UnknownSnafu,
+    BlockHashes, BlockMap, Codec, Frame, HashImage, LongSnafu, MAX_BLOCK_MAP_BYTES, NoMagicSnafu,
+    Parts, ReadMapError, ReadSnafu, SUPERBLOCK_BYTES, ShortSnafu, SizeSnafu, TooLongSnafu,
+    UnknownSnafu,
 };
 use crate::{Digest, RawImage};
 
@@ -33,28 +34,32 @@ const LZ4: u32 = 1;
 const ZSTD: u32 = 2;
 const WHOLE: u32 = 1;
 const LEAVES: u32 = 2;
+/// Bytes of a map that are taken at once.
+const CHUNK_BYTES: usize = 64 << 10;
 /// For how many items there is room at first.
 const FIRST_ITEMS: usize = 1024;
 
 impl BlockMap {
-    /// Reads a map. Memory is in proportion to `bytes`, whatever they announce.
-    ///
-    /// # Errors
-    /// Every [`BlockMapError`].
-    pub fn from_slice(mut bytes: &[u8]) -> Result<Self, BlockMapError> {
-        match Self::read(&mut bytes) {
-            Ok(map) => Ok(map),
-            Err(ReadMapError::Map { source }) => Err(source),
-            Err(ReadMapError::Read { .. }) => ShortSnafu { what: "bytes" }.fail(),
-        }
-    }
-
-    /// Reads a map to its end, where `input` has to end too. Memory is in proportion to what comes,
-    /// whatever it announces.
+    /// Reads a map from an `input` that is nothing else, to its end: only there a target is known to be
+    /// what was signed, and that it is not says more than what it holds. Memory is in proportion to what
+    /// comes, whatever it announces; of what goes on behind [`MAX_BLOCK_MAP_BYTES`] one byte is read.
     ///
     /// # Errors
     /// Every [`ReadMapError`].
-    pub fn read(input: &mut impl Read) -> Result<Self, ReadMapError> {
+    pub fn read(input: impl Read) -> Result<Self, ReadMapError> {
+        let input = input.take(MAX_BLOCK_MAP_BYTES + 1);
+        let mut input = BufReader::with_capacity(CHUNK_BYTES, input);
+        let map = Self::parse(&mut input);
+        if let Err(ReadMapError::Map { .. }) = map {
+            io::copy(&mut input, &mut io::sink()).context(ReadSnafu)?;
+        }
+        if input.get_ref().limit() == 0 {
+            return TooLongSnafu.fail();
+        }
+        map
+    }
+
+    fn parse(input: &mut impl Read) -> Result<Self, ReadMapError> {
         let mut rest = Rest(input);
         if rest.array("first bytes")? != MAGIC {
             return Err(NoMagicSnafu.build().into());
@@ -114,7 +119,7 @@ impl BlockMap {
         Ok(map)
     }
 
-    /// The written form; [`from_slice`](Self::from_slice) reads it back to an equal map, if it has less
+    /// The written form; [`read`](Self::read) reads it back to an equal map, if it has less
     /// than 2³² frames.
     pub fn to_vec(&self) -> Vec<u8> {
         let parts = self.parts();

@@ -65,7 +65,7 @@ impl Meters {
         self.count(what, bytes);
     }
 
-    /// So many bytes were fetched for an image that was put together from its blocks.
+    /// So many bytes were fetched to put an image together from its blocks.
     pub(super) fn fetched(&self, bytes: u64) {
         self.count("fetched", bytes);
     }

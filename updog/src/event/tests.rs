@@ -125,6 +125,14 @@ fn the_json_form_of_everything_else_is_the_documented_one() {
                 r#"{"event": "note", "note": "holds_already", "set": "B", "version": "1.2.3"}"#,
             ),
             (
+                Note::Incomplete {
+                    image: ImageKind::Boot,
+                    fetched: 3,
+                    requests: 2,
+                },
+                r#"{"event": "note", "note": "incomplete", "image": "boot", "fetched": 3, "requests": 2}"#,
+            ),
+            (
                 Note::StaleMirror {
                     repository: "u".to_owned(),
                 },

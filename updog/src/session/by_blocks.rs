@@ -21,7 +21,7 @@ use crate::exit::chain;
 use crate::image::apply::{self, ApplyError, Fetched, Image};
 use crate::image::index::Index;
 use crate::image::judge::{Hash, Judge, UNKNOWN};
-use crate::image::plan::{Found, Plan};
+use crate::image::plan::{Found, Plan, Sums};
 use crate::image::survey::{self, Survey};
 use crate::image::verity::{Geometry, Tree};
 use crate::image::write::{self, SyncSnafu, WriteError, Written};
@@ -83,6 +83,14 @@ impl From<ApplyError> for Failure {
             _ => Self::doubt(&error),
         }
     }
+}
+
+/// What came over the network for an image.
+#[derive(Debug, Default)]
+struct Came {
+    /// Bytes.
+    fetched: u64,
+    requests: u64,
 }
 
 impl<'a> Sources<'a> {
@@ -230,17 +238,9 @@ impl<'a> Sources<'a> {
         judge: &Judge,
         partition: &InactivePartition,
     ) -> Result<(Vec<Hash>, u64), Failure> {
-        let length = map.parts().raw.length;
-        write::check_room(kind, length, partition)?;
+        write::check_room(kind, map.parts().raw.length, partition)?;
         let plan = self.plan_of(kind, map, judge, partition);
-        let (mut plan, mut hashes) =
-            plan.map_err(|source| ApplyError::Cancelled { kind, source })?;
-        let mut sums = plan.sums();
-        let step = Step::Assemble {
-            image: kind,
-            bytes: length,
-        };
-        self.watch.step(step.clone());
+        let (plan, mut hashes) = plan.map_err(|source| ApplyError::Cancelled { kind, source })?;
         let image = Image {
             kind,
             map,
@@ -248,55 +248,76 @@ impl<'a> Sources<'a> {
             partition,
             active: self.active.as_ref().map(|active| active.get(kind)),
         };
-        let (mut fetched, mut requests) = (0_u64, 0_u64);
-        // A second time for what turned out to be other blocks, which is then fetched.
+        let mut came = Came::default();
+        let sums = self.assemble(image, plan, &mut hashes, &mut came);
+        let Came { fetched, requests } = came;
+        self.watch.note(match &sums {
+            Ok(sums) => Note::Assembled {
+                image: kind,
+                fetched,
+                requests,
+                decoded: sums.decoded,
+                copied: sums.copied,
+                kept: sums.kept,
+                made: sums.zero,
+            },
+            Err(_) => Note::Incomplete {
+                image: kind,
+                fetched,
+                requests,
+            },
+        });
+        sums.map(|_| (hashes, fetched))
+    }
+
+    /// Does what `plan` says, and a second time for what turned out to be other blocks, which is then
+    /// fetched. Returns where the blocks came from in the end; `came` counts in any case.
+    fn assemble(
+        &self,
+        image: Image<'_>,
+        mut plan: Plan,
+        hashes: &mut [Hash],
+        came: &mut Came,
+    ) -> Result<Sums, Failure> {
+        let Image {
+            kind, map, judge, ..
+        } = image;
+        let mut sums = plan.sums();
         for _ in 0..2 {
+            self.watch.step(Step::Assemble {
+                image: kind,
+                bytes: map.parts().raw.length,
+            });
             let ranges = plan.ranges().to_vec();
             let reader = self.repository.open_ranges(self.targets.get(kind), ranges);
             let mut reader = reader.map_err(|error| Failure::doubt(&error))?;
-            let lacking = apply::apply(
-                image,
-                &plan,
-                &mut hashes,
-                &mut reader,
-                self.threads,
-                &self.watch,
-            )?;
-            fetched = fetched.saturating_add(reader.received());
-            requests = requests.saturating_add(reader.requests());
+            let applied =
+                apply::apply(image, &plan, hashes, &mut reader, self.threads, &self.watch);
+            came.fetched = came.fetched.saturating_add(reader.received());
+            came.requests = came.requests.saturating_add(reader.requests());
+            let lacking = applied?;
             if reader.is_whole() {
                 tracing::warn!(
                     "the server sends the {kind} image whole instead of parts of it: it does not \
                      serve ranges, and more is fetched than is needed"
                 );
             }
+            self.watch.step_end();
             if lacking.is_empty() {
-                self.watch.step_end();
-                self.watch.note(Note::Assembled {
-                    image: kind,
-                    fetched,
-                    requests,
-                    decoded: sums.decoded,
-                    copied: sums.copied,
-                    kept: sums.kept,
-                    made: sums.zero,
-                });
-                return Ok((hashes, fetched));
+                return Ok(sums);
             }
             tracing::warn!(
                 "{} of the blocks of the {kind} image that the running set should have are others \
                  there, and are fetched; it may be damaged: updog verify --set active",
                 lacking.len()
             );
-            self.watch.step_end();
-            self.watch.step(step.clone());
             for block in lacking {
                 if let Some(hash) = hashes.get_mut(block) {
                     *hash = UNKNOWN;
                 }
             }
             let found = Found {
-                kept: &hashes,
+                kept: hashes,
                 active: None,
             };
             plan = Plan::new(map, judge, found);

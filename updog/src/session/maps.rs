@@ -1,11 +1,9 @@
 //! The block maps of an update: fetched, and held against everything else that is signed.
 
 use std::fmt;
-use std::io::{self, BufReader, ErrorKind, Read};
+use std::io::{self, Read};
 
-use update_metadata::block_map::{
-    BlockHashes, BlockMap, HashImage, MAX_BLOCK_MAP_BYTES, ReadMapError,
-};
+use update_metadata::block_map::{BlockHashes, BlockMap, HashImage};
 use update_metadata::lz4::Lz4Reader;
 use update_metadata::{ImageKind, Update};
 
@@ -17,9 +15,6 @@ use crate::image::judge::Judge;
 use crate::image::verity::Geometry;
 use crate::repository::{SignedTarget, TargetReader, UpdateRepository};
 use crate::watch::Watch;
-
-/// Bytes of a map that are decoded at once.
-const CHUNK_BYTES: usize = 64 << 10;
 
 /// The maps of an update, which fit its images and each other.
 #[derive(Debug)]
@@ -114,26 +109,10 @@ fn read(repository: &UpdateRepository, name: &str) -> Result<(BlockMap, u64), Un
         watch,
         total: target.length,
     };
-    let map = read_bounded(input);
+    let map = BlockMap::read(input);
     watch.step_end();
     let map = map.map_err(|error| Unusable::of(name, &error))?;
     Ok((map, target.length))
-}
-
-/// The map that `input` holds, to its end: only there a target is known to be what was signed.
-fn read_bounded(input: impl Read) -> Result<BlockMap, ReadMapError> {
-    // A byte more than a map may have: the end of a longest one is seen as well.
-    let mut input = BufReader::with_capacity(CHUNK_BYTES, input.take(MAX_BLOCK_MAP_BYTES + 1));
-    let map = BlockMap::read(&mut input);
-    if let Err(ReadMapError::Map { .. }) = map {
-        // Whether it is what was signed is known at its end, and says more.
-        io::copy(&mut input, &mut io::sink()).map_err(|source| ReadMapError::Read { source })?;
-    }
-    if input.get_ref().limit() == 0 {
-        let source = io::Error::from(ErrorKind::FileTooLarge);
-        return Err(ReadMapError::Read { source });
-    }
-    map
 }
 
 /// A compressed target; who looks on is told how much of it came.
@@ -221,71 +200,4 @@ fn fit(
 fn is_of(map: &BlockMap, target: &SignedTarget) -> bool {
     let file = &map.parts().compressed;
     (file.length, file.sha256) == (target.length, target.sha256)
-}
-
-#[cfg(test)]
-mod tests {
-    use update_metadata::block_map::{Codec, Frame, Parts};
-    use update_metadata::{Digest, RawImage};
-
-    use super::*;
-
-    /// What comes when a target turns out to be another one.
-    struct Other;
-
-    impl Read for Other {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::new(
-                ErrorKind::InvalidData,
-                "not what was signed",
-            ))
-        }
-    }
-
-    fn map() -> BlockMap {
-        let image = |length| RawImage {
-            length,
-            sha256: Digest::from([1; 32]),
-        };
-        let parts = Parts {
-            codec: Codec::Lz4,
-            compressed: image(107),
-            raw: image(4096),
-            block_length: 4096,
-            frame_length: 65_536,
-            header_length: 7,
-            frames: vec![Frame {
-                length: 100,
-                sha256: Digest::from([2; 32]),
-            }],
-            hashes: BlockHashes::Whole(vec![Digest::from([3; 32])]),
-        };
-        BlockMap::new(parts).unwrap()
-    }
-
-    #[test]
-    fn a_map_is_believed_at_the_end_of_its_target_and_a_bad_end_says_more_than_its_content() {
-        let bytes = map().to_vec();
-        assert_eq!(read_bounded(&bytes[..]).unwrap(), map());
-        for bytes in [&bytes[..], b"no map", &bytes[..100]] {
-            let error = read_bounded(bytes.chain(Other)).unwrap_err();
-            assert!(
-                chain(&error).contains("not what was signed"),
-                "{}",
-                chain(&error)
-            );
-        }
-        let error = read_bounded(&b"no map at all"[..]).unwrap_err();
-        assert!(matches!(error, ReadMapError::Map { .. }), "{error}");
-    }
-
-    #[test]
-    fn a_map_without_an_end_is_not_read_for_ever() {
-        let endless = map().to_vec();
-        let error = read_bounded((&endless[..]).chain(io::repeat(0))).unwrap_err();
-        assert!(
-            matches!(&error, ReadMapError::Read { source } if source.kind() == ErrorKind::FileTooLarge),
-            "{error}"
-        );
-    }
 }

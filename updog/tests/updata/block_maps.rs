@@ -69,7 +69,7 @@ fn without_maps(mode: BlockMode) -> Lab {
 }
 
 fn map_of(published: &Published, name: &str) -> BlockMap {
-    BlockMap::from_slice(&published.decode(name)).unwrap()
+    BlockMap::read(&published.decode(name)[..]).unwrap()
 }
 
 fn updates(published: &Published) -> Vec<Update> {

@@ -51,7 +51,9 @@ impl Observer for Onlooker {
             self.engine.meters.bytes(step, bytes);
         }
         drop(progress);
-        if let Event::Note(Note::Assembled { fetched, .. }) = event {
+        if let Event::Note(Note::Assembled { fetched, .. } | Note::Incomplete { fetched, .. }) =
+            event
+        {
             self.engine.meters.fetched(*fetched);
         }
         let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);

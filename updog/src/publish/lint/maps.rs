@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use snafu::ResultExt;
-use update_metadata::block_map::{BlockHashes, BlockMap, Codec, HashImage, MAX_BLOCK_MAP_BYTES};
+use update_metadata::block_map::{BlockHashes, BlockMap, Codec, HashImage, ReadMapError};
 use update_metadata::{ImageKind, RawImage};
 
 use super::contents::{ContentError, ReadSnafu, TargetFile};
@@ -44,21 +44,13 @@ impl Mapped<'_> {
 
     fn published(self) -> Result<Result<BlockMap, String>, ContentError> {
         let path = self.map.path;
-        let mut bytes = Vec::new();
-        self.map
-            .decoded()
-            .and_then(|map| {
-                map.take(MAX_BLOCK_MAP_BYTES.saturating_add(1))
-                    .read_to_end(&mut bytes)
-            })
-            .context(ReadSnafu { path })?;
-        if u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_BLOCK_MAP_BYTES) {
-            let map = BlockMap::from_slice(&bytes);
-            Ok(map.map_err(|error| format!("it is no block map: {}", chain(&error))))
-        } else {
-            Ok(Err(format!(
-                "it has more than {MAX_BLOCK_MAP_BYTES} bytes, which no host reads"
-            )))
+        match BlockMap::read(self.map.decoded().context(ReadSnafu { path })?) {
+            Ok(map) => Ok(Ok(map)),
+            Err(ReadMapError::Read { source }) => Err(source).context(ReadSnafu { path }),
+            Err(error @ ReadMapError::TooLong) => Ok(Err(error.to_string())),
+            Err(ReadMapError::Map { source }) => {
+                Ok(Err(format!("it is no block map: {}", chain(&source))))
+            }
         }
     }
 

@@ -94,6 +94,10 @@ rules! {
     VerityTree = Error "verity-tree",
         "hosts write the images, find that they do not fit together, and never boot them",
         "withdraw the version with --max-version, and release a new one";
+    /// The newest version, if it has block maps, has the verity salt of the version below it.
+    VeritySalt = Warning "verity-salt",
+        "hosts cannot look in the tree of the running set for blocks to copy, but read and hash all of it",
+        "make the next hash images with one salt: `updata verity --salt`, or `updata release --salt`";
     /// What the manifest names is listed in targets.json.
     TargetUnlisted = Error "target-unlisted",
         "the update fails before anything is written",

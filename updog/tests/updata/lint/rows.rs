@@ -149,7 +149,7 @@ const ROWS: &[Row] = &[
         },
     },
     Row {
-        rules: &["verity-facts"],
+        rules: &["verity-facts", "verity-salt"],
         arguments: "--deep",
         gate: Open,
         text: "hashed with salt 5a17, the manifest states 64 of 4096 with 00",

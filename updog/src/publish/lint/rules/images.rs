@@ -1,11 +1,11 @@
-//! Pure: the decoded images fit into the partitions that hosts have.
+//! Pure: the decoded images fit into the partitions that hosts have, and go with those before.
 
 use update_metadata::{ImageKind, Update};
 
 use super::super::facts::{FolderFacts, Yardstick};
 use super::super::finding::Finding;
 use super::super::rule::Rule;
-use super::{about_image, by_product};
+use super::{about_image, about_update, by_product};
 use crate::publish::disk::plan::{DiskPlan, ImageLengths};
 
 pub(super) fn judge(folder: &FolderFacts, by: &Yardstick, findings: &mut Vec<Finding>) {
@@ -32,6 +32,27 @@ pub(super) fn judge(folder: &FolderFacts, by: &Yardstick, findings: &mut Vec<Fin
                     findings.push(Finding::new(rule, about, problem));
                 }
             }
+        }
+    }
+}
+
+/// The newest version, of which hosts copy blocks, beside the one below it. What was published before
+/// can not be made again.
+pub(super) fn judge_salts(folder: &FolderFacts, findings: &mut Vec<Finding>) {
+    for updates in by_product(folder).values() {
+        let [.., (before, _), (newest, _)] = &updates[..] else {
+            continue;
+        };
+        let (Some(old), Some(new)) = (&before.verity, &newest.verity) else {
+            continue;
+        };
+        if newest.block_maps.is_some() && old.salt != new.salt {
+            let problem = format!(
+                "its verity salt is {}, that of {} is {}",
+                new.salt, before.version, old.salt
+            );
+            let about = about_update(folder, newest);
+            findings.push(Finding::new(Rule::VeritySalt, about, problem));
         }
     }
 }

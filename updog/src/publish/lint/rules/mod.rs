@@ -29,6 +29,7 @@ pub fn judge(folder: &FolderFacts, by: &Yardstick) -> Vec<Finding> {
     let mut findings = Vec::new();
     migrations::judge(folder, &mut findings);
     images::judge(folder, by, &mut findings);
+    images::judge_salts(folder, &mut findings);
     content::judge(folder, &mut findings);
     targets::judge(folder, &mut findings);
     waves::judge(folder, by, &mut findings);

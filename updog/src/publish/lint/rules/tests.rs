@@ -144,6 +144,24 @@ fn get<'a>(folder: &'a mut FolderFacts, name: &str) -> &'a mut TargetFacts {
     folder.targets.get_mut(name).unwrap()
 }
 
+fn maps() -> BlockMaps {
+    BlockMaps {
+        boot: BOOT.into(),
+        root: "root.map.lz4".into(),
+    }
+}
+
+/// Another salt of the second version's tree, which has maps or not.
+fn set_salt(folder: &mut FolderFacts, has_maps: bool) {
+    let update = &mut folder.manifest.updates[1];
+    update.verity.as_mut().unwrap().salt = Salt::new(vec![8]).unwrap();
+    if has_maps {
+        update.block_maps = Some(maps());
+        let map = target("root.map.lz4");
+        folder.targets.insert("root.map.lz4".to_owned(), map);
+    }
+}
+
 fn rename_boot(folder: &mut FolderFacts, name: &str) {
     let facts = folder.targets.remove(BOOT).unwrap();
     folder.targets.insert(name.to_owned(), facts);
@@ -292,12 +310,7 @@ const TABLE: &[(Break, &[&str], &str)] = &[
         "its frame 3 is not the image's",
     ),
     (
-        |f| {
-            f.manifest.updates[1].block_maps = Some(BlockMaps {
-                boot: BOOT.into(),
-                root: "root.map.lz4".into(),
-            });
-        },
+        |f| f.manifest.updates[1].block_maps = Some(maps()),
         &["block-map"],
         "root.map.lz4 is not listed",
     ),
@@ -442,6 +455,13 @@ const TABLE: &[(Break, &[&str], &str)] = &[
         "one root key is enough",
     ),
     (
+        |f| set_salt(f, true),
+        &["verity-salt"],
+        "its verity salt is 08, that of 1.0.0 is 09",
+    ),
+    // Without maps nothing is copied.
+    (|f| set_salt(f, false), &[], ""),
+    (
         |f| f.delegates = true,
         &["delegations"],
         "delegated to other roles",
@@ -459,6 +479,20 @@ fn each_rule_is_told_when_it_is_broken_and_only_then() {
             assert!(first.problem.contains(text), "row {number}: {first}");
         }
     }
+}
+
+#[test]
+fn salts_of_versions_below_the_newest_are_past_mending() {
+    let mut folder = clean();
+    set_salt(&mut folder, true);
+    assert_eq!(names(&judged(&folder, &yardstick())), ["verity-salt"]);
+    folder.manifest.add_update(new_update("1.2.0")).unwrap();
+    folder.updates.push(UpdateFacts::default());
+    let newest = &mut folder.manifest.updates[2];
+    newest.block_maps = Some(maps());
+    newest.verity.as_mut().unwrap().salt = Salt::new(vec![8]).unwrap();
+    let findings = judged(&folder, &yardstick());
+    assert!(!names(&findings).contains(&"verity-salt"), "{findings:?}");
 }
 
 #[test]
