@@ -3,6 +3,7 @@
 //! Nothing here creates, truncates or extends anything. A read or write that does not fit is an
 //! error and moves no byte. [`FileDevice`] is the only place in this project that opens a disk.
 
+mod error;
 mod sectors;
 
 use std::fmt;
@@ -16,8 +17,10 @@ use std::time::Duration;
 
 use rustix::fs::{Advice, FallocateFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use snafu::{ResultExt, Snafu};
+use snafu::ResultExt;
 
+pub use self::error::Error;
+use self::error::{InUseSnafu, InspectSnafu, LengthSnafu, NotADiskSnafu, OpenSnafu};
 pub use self::sectors::DeviceSectors;
 
 /// What an opened disk may be used for.
@@ -61,9 +64,12 @@ pub trait BlockDevice: Send + Sync + fmt::Debug {
         self.write_at(offset, buf)
     }
 
-    /// Turns `length` bytes from `offset` on into zeros without writing them, and says whether it did. If
-    /// not, which is no error, any of them are zeros: not everything can do that, nor for every range. Not
-    /// durable before [`sync`](Self::sync).
+    /// Turns `length` bytes from `offset` on into zeros without writing them, where that can be done, and
+    /// says whether it was; if not, some of them may be zeros all the same. Not durable before
+    /// [`sync`](Self::sync).
+    ///
+    /// # Errors
+    /// When they are not within the device, or it may not be written.
     fn zero_at(&self, offset: u64, length: usize) -> io::Result<bool> {
         check_bounds(self.len(), offset, length).map(|()| false)
     }
@@ -128,69 +134,6 @@ impl DeviceNumber {
 impl fmt::Display for DeviceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.major, self.minor)
-    }
-}
-
-/// Why a disk could not be opened.
-#[derive(Debug, Snafu)]
-#[snafu(visibility(pub(crate)))]
-pub enum Error {
-    /// It could not be looked at.
-    #[snafu(display("looking at {}", path.display()))]
-    Inspect {
-        /// The path.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// It is neither a block device nor a regular file.
-    #[snafu(display("{} is {kind}, not a block device or a disk image", path.display()))]
-    NotADisk {
-        /// The path.
-        path: PathBuf,
-        /// What it is instead.
-        kind: &'static str,
-    },
-    /// It could not be opened.
-    #[snafu(display("opening {}", path.display()))]
-    Open {
-        /// The path.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The kernel uses it for something else, such as a mounted file system.
-    #[snafu(display("{} is in use: it is mounted, or another device is built on it", path.display()))]
-    InUse {
-        /// The path.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// Its length could not be found out.
-    #[snafu(display("finding the length of {}", path.display()))]
-    Length {
-        /// The path.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-}
-
-impl Error {
-    /// What the operator can do about it, where there is something.
-    pub fn advice(&self) -> Option<&'static str> {
-        match self {
-            Self::Open { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-                Some("disks belong to root; run this as root")
-            }
-            Self::InUse { .. } => Some("unmount it, or stop what uses it; `lsblk` shows what does"),
-            Self::NotADisk { .. } => Some("name a whole disk or a disk image with `--disk PATH`"),
-            Self::Inspect { source, .. } if source.kind() == ErrorKind::NotFound => {
-                Some("is the path right?")
-            }
-            Self::Inspect { .. } | Self::Open { .. } | Self::Length { .. } => None,
-        }
     }
 }
 

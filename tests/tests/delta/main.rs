@@ -157,7 +157,7 @@ fn an_update_fetches_what_the_running_set_has_not() {
 }
 
 #[test]
-fn a_long_stretch_of_zeros_is_neither_fetched_nor_written() {
+fn a_long_stretch_of_zeros_becomes_a_hole() {
     let world = World::new();
     world.host.signpost(&["clear-inactive"]).done();
     let wiped = noise("wiped", BLOCKS * BLOCK);
