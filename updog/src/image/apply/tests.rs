@@ -113,6 +113,24 @@ fn an_image_is_put_together_from_everywhere() {
 }
 
 #[test]
+fn zeros_are_written_where_a_device_makes_none() {
+    let wanted = image(&[0; 700]);
+    let (file, map) = plain(&wanted, Codec::Lz4, 16);
+    let case = Case::boot(map, &[]);
+    let before = vec![7; wanted.len() + BLOCK];
+    case.partition.write_at(0, &before).unwrap();
+    assert!(!case.partition.zero_at(0, BLOCK).unwrap());
+    let plan = case.plan(&[], None);
+    let mut hashes = case.hashes();
+    let mut fetched = FromMemory::new(&file, &plan);
+    let lacking = case.apply(&plan, &mut hashes, &mut fetched).unwrap();
+    assert!(lacking.is_empty() && fetched.given == 0);
+    let expected = [&wanted[..], &[7; BLOCK]].concat();
+    assert!(content(&case.partition, expected.len()) == expected);
+    assert!(hashes.iter().all(|hash| hash == case.judge.zero()));
+}
+
+#[test]
 fn a_server_that_sends_everything_is_as_good() {
     let wanted = image(&blocks());
     let (file, map) = plain(&wanted, Codec::Lz4, 16);
